@@ -1,0 +1,53 @@
+# Every target sets up what it needs by itself, in .venv, once.
+
+# The first of these that is Python 3.11 or newer makes .venv.
+PYTHON ?= python3 python3.13 python3.12 python3.11
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint matrix clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.demo ## Serve the example site (ARGS="--workers 4")
+	$(BIN)/python manage.py demo $(ARGS)
+
+test: .venv/.test ## Run the tests; all of them, with coverage, or some (ARGS="-k name")
+ifdef ARGS
+	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+endif
+
+lint: .venv/.lint ## Check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+matrix: .venv/.matrix ## Test the wheel on every Python and Django (ARGS="-p 3.12")
+	$(BIN)/nox $(ARGS)
+
+clean: ## Remove .venv and whatever was built
+	rm -rf .venv .nox .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp .venv/.NAME says that the extra NAME is installed.
+.venv/.%: .venv/.created setup.cfg pyproject.toml
+	@echo "Installing into .venv what 'make $*' needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+.venv/.created:
+	@for python in $(PYTHON); do \
+	    if $$python -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Making .venv with $$($$python -V)"; \
+	        $$python -m venv --clear .venv && touch $@; \
+	        exit; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or newer with its venv module is needed, and none of these is: $(PYTHON)" >&2; \
+	exit 1
