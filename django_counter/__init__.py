@@ -1,0 +1,27 @@
+"""Integers that many processes change at once: usage counts, quotas, rate limits."""
+
+from django_counter.base import Budget, Counter, DecrementResult, Entry
+from django_counter.exceptions import (
+    CounterConfigError,
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterOverflow,
+    CounterTypeError,
+    CounterUnavailable,
+)
+from django_counter.handler import counter, counters
+
+__all__ = [
+    "Budget",
+    "Counter",
+    "CounterConfigError",
+    "CounterError",
+    "CounterOutcomeUnknown",
+    "CounterOverflow",
+    "CounterTypeError",
+    "CounterUnavailable",
+    "DecrementResult",
+    "Entry",
+    "counter",
+    "counters",
+]

@@ -1,0 +1,232 @@
+"""Counters in the memory of one process, for tests and single processes."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import NamedTuple
+
+from django_counter.base import (
+    INT64_MAX,
+    INT64_MIN,
+    Budget,
+    Counter,
+    DecrementResult,
+    Entry,
+    Ttl,
+    check_key,
+    check_prefix,
+    checked_amount,
+    checked_budgets,
+    checked_keys,
+    checked_value,
+    milliseconds,
+)
+from django_counter.exceptions import CounterConfigError, CounterOverflow
+
+SWEEP_AT = 1024  # stored counters, expired ones included
+
+
+class Stored(NamedTuple):
+    value: int
+    expires: int | None  # milliseconds of the clock; None = no expiry
+
+    def live(self, now: int) -> bool:
+        return self.expires is None or now < self.expires
+
+    def ttl(self, now: int) -> float | None:
+        return None if self.expires is None else (self.expires - now) / 1000
+
+
+class MemoryCounter(Counter):
+    """A dict and a lock. Each instance is a store of its own, so `key_prefix` changes nothing.
+
+    `clock` returns seconds and never goes back; tests hand in one that they move.
+    """
+
+    def __init__(
+        self, *, key_prefix: str = "counter", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if not callable(clock):
+            raise CounterConfigError("option 'clock' must be a callable that returns seconds")
+        self._clock = clock
+        self._lock = Lock()
+        self._stored: dict[str, Stored] = {}
+        self._sweep_at = SWEEP_AT
+
+    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        check_key(key)
+        value = checked_value(value)
+        return self._add(key, value, milliseconds(ttl))
+
+    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        return self.increment(key, value, ttl)
+
+    def get(self, key: str) -> int:
+        check_key(key)
+        with self._lock:
+            return self._value(key, self._now())
+
+    async def aget(self, key: str) -> int:
+        return self.get(key)
+
+    def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
+        distinct = checked_keys(keys)
+        with self._lock:
+            now = self._now()
+            return {key: self._value(key, now) for key in distinct}
+
+    async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
+        return self.multi_get(keys)
+
+    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        check_key(key)
+        value = checked_amount(value)
+        return self._add(key, -value, milliseconds(ttl))
+
+    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        return self.decrement(key, value, ttl)
+
+    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        check_key(key)
+        value = checked_amount(value)
+        with self._lock:
+            stored = self._live(key, self._now())
+            if stored is None:
+                return DecrementResult(0, existed=False, success=False)
+            if stored.value < value:
+                return DecrementResult(stored.value, existed=True, success=False)
+            return DecrementResult(self._change(key, stored, -value), existed=True, success=True)
+
+    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        return self.decrement_if_exists(key, value)
+
+    def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        check_key(key)
+        value = checked_value(value)
+        duration = milliseconds(ttl)
+        with self._lock:
+            now = self._now()
+            missing = self._live(key, now) is None
+            if missing:
+                self._create(key, value, duration, now)
+            return missing
+
+    async def aset_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        return self.set_if_not_exists(key, value, ttl)
+
+    def delete(self, key: str) -> None:
+        check_key(key)
+        with self._lock:
+            self._stored.pop(key, None)
+
+    async def adelete(self, key: str) -> None:
+        self.delete(key)
+
+    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        budgets = checked_budgets(budgets)
+        cost = checked_amount(cost, "cost")
+        durations = [milliseconds(budget.ttl) for budget in budgets]
+        with self._lock:
+            now = self._now()
+            stored = [
+                self._live(budget.key, now) or self._create(budget.key, budget.limit, duration, now)
+                for budget, duration in zip(budgets, durations, strict=True)
+            ]
+            success = all(
+                each.value - cost >= budget.floor
+                for budget, each in zip(budgets, stored, strict=True)
+            )
+            drawn = -cost if success else 0
+            return [
+                DecrementResult(self._change(budget.key, each, drawn), True, success)
+                for budget, each in zip(budgets, stored, strict=True)
+            ]
+
+    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        return self.take(budgets, cost)
+
+    def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
+        check_key(key)
+        value = checked_value(value)
+        duration = milliseconds(ttl)
+        if if_equal is not None:
+            if_equal = checked_value(if_equal, "if_equal")
+        with self._lock:
+            now = self._now()
+            stored = self._live(key, now)
+            if if_equal is not None and (stored is None or stored.value != if_equal):
+                return False
+            self._create(key, value, duration, now)
+            return True
+
+    async def aset(
+        self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None
+    ) -> bool:
+        return self.set(key, value, ttl, if_equal=if_equal)
+
+    def entry(self, key: str) -> Entry | None:
+        check_key(key)
+        with self._lock:
+            now = self._now()
+            stored = self._live(key, now)
+            return stored and Entry(key, stored.value, stored.ttl(now))
+
+    async def aentry(self, key: str) -> Entry | None:
+        return self.entry(key)
+
+    def scan(self, prefix: str = "") -> Iterator[Entry]:
+        check_prefix(prefix)
+        with self._lock:
+            keys = [key for key in self._stored if key.startswith(prefix)]
+        for key in keys:
+            found = self.entry(key)
+            if found:
+                yield found
+
+    async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
+        for entry in self.scan(prefix):
+            yield entry
+
+    def close(self) -> None:
+        """See Counter.close(): there is nothing to drop, and the counters stay."""
+
+    async def aclose(self) -> None:
+        """See close()."""
+
+    def _now(self) -> int:
+        return round(self._clock() * 1000)
+
+    def _live(self, key: str, now: int) -> Stored | None:
+        stored = self._stored.get(key)
+        return stored if stored and stored.live(now) else None
+
+    def _value(self, key: str, now: int) -> int:
+        stored = self._live(key, now)
+        return stored.value if stored else 0
+
+    def _add(self, key: str, amount: int, duration: int | None) -> int:
+        with self._lock:
+            now = self._now()
+            stored = self._live(key, now)
+            if stored is None:
+                return self._create(key, amount, duration, now).value
+            return self._change(key, stored, amount)
+
+    def _change(self, key: str, stored: Stored, amount: int) -> int:
+        value = stored.value + amount
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise CounterOverflow(f"the counter {key!r} would leave int64")
+        self._stored[key] = stored._replace(value=value)
+        return value
+
+    def _create(self, key: str, value: int, duration: int | None, now: int) -> Stored:
+        self._sweep(now)
+        stored = Stored(value, None if duration is None else now + duration)
+        self._stored[key] = stored
+        return stored
+
+    def _sweep(self, now: int) -> None:
+        """Drop what has expired, each time the dict has doubled: a constant cost a call."""
+        if len(self._stored) >= self._sweep_at:
+            self._stored = {key: each for key, each in self._stored.items() if each.live(now)}
+            self._sweep_at = max(SWEEP_AT, 2 * len(self._stored))

@@ -1,0 +1,298 @@
+"""The contract of a counter: its operations, the values they answer with, the argument rules.
+
+Every operation has an async twin of the same signature, prefixed with `a`.
+"""
+
+import re
+import reprlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import NamedTuple, TypeAlias
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+KEY_MAX_BYTES = 512
+TTL_MIN = 0.001  # seconds
+TTL_MAX = 36_525 * 86_400  # seconds: 100 years
+
+Ttl: TypeAlias = float | timedelta | None
+
+
+class DecrementResult(NamedTuple):
+    """What a conditional decrement found and did."""
+
+    value: int  # after the call; 0 when missing
+    existed: bool
+    success: bool  # whether the amount was drawn
+
+
+class Budget(NamedTuple):
+    """A counter that starts at a limit, is drawn down by `take`, and ends with its ttl."""
+
+    key: str
+    limit: int  # what it starts with, > 0
+    ttl: Ttl  # seconds, from the call that creates it; None = no expiry
+    floor: int = 0  # `take` leaves at least this much, >= 0
+
+
+class Entry(NamedTuple):
+    """A stored counter, as operators see it."""
+
+    key: str
+    value: int
+    ttl: float | None  # seconds left; None = no expiry
+
+
+class Counter(ABC):
+    """Integers under keys, changed by many processes at once, each call one atomic step.
+
+    Everywhere below: a key is a non-empty `str` without control characters, at most 512 bytes
+    in UTF-8. A value is an `int` in int64. A ttl is a number of seconds from 0.001 to
+    100 years, or a `timedelta`; it is kept in whole milliseconds. None means no expiry.
+
+    An argument outside these rules is a `TypeError` or a `ValueError` that names it, raised
+    before anything is sent. Every operation may raise `CounterUnavailable` and
+    `CounterConfigError`, those that change something `CounterOutcomeUnknown`, and those that
+    read or add to what is stored `CounterTypeError`.
+    """
+
+    @abstractmethod
+    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        """Add a value, of either sign, and return the sum. A missing counter starts from 0.
+
+        The ttl starts only when this call creates the counter; an existing one keeps its own.
+        Raise CounterOverflow when the sum would leave int64.
+        """
+
+    @abstractmethod
+    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        """See increment()."""
+
+    @abstractmethod
+    def get(self, key: str) -> int:
+        """Return the value, 0 when missing."""
+
+    @abstractmethod
+    async def aget(self, key: str) -> int:
+        """See get()."""
+
+    @abstractmethod
+    def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return each key once, in the order asked, with its value, 0 when missing.
+
+        Raise CounterTypeError for a stored string that is no counter. A key that holds another
+        Redis type than a string reads as missing: that is MGET's answer for it.
+        """
+
+    @abstractmethod
+    async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
+        """See multi_get()."""
+
+    @abstractmethod
+    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        """Subtract a value > 0 and return the difference, which may be below zero.
+
+        A missing counter starts from 0 and is created, with the ttl, as by increment().
+        Raise CounterOverflow when the difference would leave int64.
+        """
+
+    @abstractmethod
+    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        """See decrement()."""
+
+    @abstractmethod
+    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        """Subtract a value > 0 where the counter exists and holds at least that much.
+
+        Missing: (0, False, False), and nothing is created. Too little: (what it holds, True,
+        False). The ttl stays.
+        """
+
+    @abstractmethod
+    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        """See decrement_if_exists()."""
+
+    @abstractmethod
+    def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        """Create a counter with this value; return whether this call created it.
+
+        False for whatever the key holds already; that, and its ttl, stay.
+        """
+
+    @abstractmethod
+    async def aset_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        """See set_if_not_exists()."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the key, whatever it holds. A missing one is no error."""
+
+    @abstractmethod
+    async def adelete(self, key: str) -> None:
+        """See delete()."""
+
+    @abstractmethod
+    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        """Draw a cost > 0 from all the budgets, or from none of them, as one atomic step.
+
+        A missing budget is first created with its limit and ttl, whether or not the cost is
+        drawn. The cost is drawn when every budget keeps at least its floor. The results are in
+        the order of the budgets; `existed` is True in each, `success` is the same in all.
+        Budgets are at least one, with different keys.
+        """
+
+    @abstractmethod
+    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        """See take()."""
+
+    @abstractmethod
+    def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
+        """Store a value with its ttl, in place of both; return whether it was stored.
+
+        With `if_equal`, only where that value is stored: a missing counter equals nothing.
+        """
+
+    @abstractmethod
+    async def aset(
+        self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None
+    ) -> bool:
+        """See set()."""
+
+    @abstractmethod
+    def entry(self, key: str) -> Entry | None:
+        """Return the counter with its time left, None when missing."""
+
+    @abstractmethod
+    async def aentry(self, key: str) -> Entry | None:
+        """See entry()."""
+
+    @abstractmethod
+    def scan(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield the counters whose key starts with a prefix (literally), in no order.
+
+        It streams, while others go on: a counter that exists all the time is yielded at least
+        once, one created or deleted meanwhile may be missed, one may be yielded twice. What is
+        stored there and is no counter is passed over. Arguments are checked at the first step.
+        """
+
+    @abstractmethod
+    def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """See scan()."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop the idle connections of this process. Calls under way go on; so may new ones."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """See close(): also that of the running event loop, once its calls are answered."""
+
+
+def check_key(key: str) -> None:
+    """Refuse what is no key."""
+    if type(key) is str and 0 < len(key) <= KEY_MAX_BYTES // 4 and key.isprintable():
+        return  # four bytes a character at most, and no control character is printable
+    if key == "":
+        raise ValueError("key must not be empty")
+    _check_text("key", key)
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse what cannot begin a key. The empty prefix begins every key."""
+    _check_text("prefix", prefix)
+
+
+def checked_keys(keys: Iterable[str]) -> list[str]:
+    """Return the different keys, in order; refuse one `str`, whose letters are not meant."""
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise TypeError(f"keys must be several str, such as a list, not {_shown(keys)}")
+    listed = list(keys)
+    for key in listed:
+        check_key(key)
+    return list(dict.fromkeys(listed))
+
+
+def checked_value(value: int, name: str = "value") -> int:
+    """Return a plain int; refuse what is no int64."""
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        return value
+    return _checked_integer(name, value, INT64_MIN)
+
+
+def checked_amount(value: int, name: str = "value") -> int:
+    """Return a plain int; refuse what is no positive int64."""
+    if type(value) is int and 0 < value <= INT64_MAX:
+        return value
+    return _checked_integer(name, value, 1)
+
+
+def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
+    """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl."""
+    if not isinstance(budgets, Iterable):
+        raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
+    listed = [_checked_budget(budget) for budget in budgets]
+    if not listed:
+        raise ValueError("budgets must not be empty")
+    if len(listed) > 1 and len({budget.key for budget in listed}) < len(listed):
+        raise ValueError("budgets must have different keys")
+    return listed
+
+
+def _checked_budget(budget: Budget) -> Budget:
+    if not isinstance(budget, Budget):
+        raise TypeError(f"budgets must be several Budget, not {_shown(budget)}")
+    key, limit, ttl, floor = budget
+    check_key(key)
+    limit = checked_amount(limit, "limit")
+    return Budget(key, limit, ttl, _checked_integer("floor", floor, 0))
+
+
+def milliseconds(ttl: Ttl) -> int | None:
+    """Return a ttl in whole milliseconds; refuse what is no ttl."""
+    if ttl is None:
+        return None
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"ttl must be seconds (int or float) or a timedelta, not {_shown(ttl)}")
+    if not TTL_MIN <= seconds <= TTL_MAX:  # NaN is not within anything
+        raise ValueError(
+            f"ttl must be from {TTL_MIN} s to {TTL_MAX} s (100 years), not {_shown(ttl)}"
+        )
+    return round(seconds * 1000)
+
+
+def _check_text(name: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str, not {_shown(text)}")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must be encodable in UTF-8, not {_shown(text)}") from error
+    if size > KEY_MAX_BYTES:
+        raise ValueError(f"{name} must be at most {KEY_MAX_BYTES} bytes in UTF-8, not {size}")
+    if _CONTROL_CHARACTER.search(text):
+        raise ValueError(f"{name} must not contain control characters: {_shown(text)}")
+
+
+# The Unicode category Cc.
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def _checked_integer(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {_shown(value)}")
+    if not least <= value <= INT64_MAX:
+        low = "-2**63" if least == INT64_MIN else least
+        raise ValueError(f"{name} must be from {low} to 2**63 - 1, not {_shown(value)}")
+    return int(value)
+
+
+def _shown(argument: object) -> str:
+    kind = type(argument).__name__
+    if isinstance(argument, int) and argument.bit_length() > 128:
+        return f"an {kind} of {argument.bit_length()} bits"
+    try:
+        return f"{reprlib.repr(argument)} ({kind})"
+    except ValueError:  # of a very long int somewhere in it
+        return f"this {kind}"

@@ -1,0 +1,143 @@
+"""settings.COUNTERS made into counters: one for each alias and process."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any, TypeAlias, cast
+
+from django.conf import settings
+from django.utils.connection import ConnectionProxy
+from django.utils.module_loading import import_string
+
+from django_counter.base import Counter, check_key
+from django_counter.exceptions import CounterConfigError
+
+DEFAULT_ALIAS = "default"
+SETTINGS_TYPES: dict[str, type | tuple[type, ...]] = {
+    "BACKEND": str,
+    "KEY_PREFIX": str,
+    "MIDDLEWARE": (list, tuple),
+    "OPTIONS": dict,
+}
+
+Middleware: TypeAlias = Callable[[Counter], Counter]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One entry of COUNTERS, its defaults filled in. What it names is imported on demand."""
+
+    alias: str
+    backend: str = "django_counter.backends.redis.RedisCounter"
+    key_prefix: str = "counter"
+    middleware: Sequence[str] = ()  # the first is the outermost
+    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the backend
+
+    def compose(self) -> Counter:
+        """Return the backend's counter inside the middleware."""
+        backend = self.import_backend()
+        self.check_options(backend)
+        middleware = self.import_middleware()
+        try:
+            composed = backend(key_prefix=self.key_prefix, **self.options)
+        except CounterConfigError as error:
+            raise self.error(str(error)) from error
+        for wrap in reversed(middleware):
+            composed = wrap(composed)
+            if composed is None:
+                raise self.error(f"middleware {wrap!r} returned None, not a counter")
+        return composed
+
+    def import_backend(self) -> Callable[..., Counter]:
+        """Return the backend, which takes `key_prefix` and the options."""
+        return self._import("backend", self.backend)
+
+    def import_middleware(self) -> list[Middleware]:
+        """Return the middleware, the outermost first."""
+        return [self._import("middleware", path) for path in self.middleware]
+
+    def check_options(self, backend: Callable[..., Counter]) -> None:
+        """Refuse options that the backend does not know."""
+        known = [name for name in inspect.signature(backend).parameters if name != "key_prefix"]
+        for name in self.options:
+            if name not in known:
+                raise self.error(f"unknown option {name!r}, {self.backend} has {known}")
+
+    def error(self, message: str) -> CounterConfigError:
+        """Return an error that names this entry."""
+        return CounterConfigError(f"COUNTERS[{self.alias!r}]: {message}")
+
+    def _import(self, role: str, path: str) -> Callable[..., Counter]:
+        try:
+            imported = import_string(path)
+        except ImportError as error:
+            raise self.error(f"cannot import the {role} {path!r}: {error}") from error
+        if not callable(imported):
+            raise self.error(f"the {role} {path!r} is not callable")
+        return cast(Callable[..., Counter], imported)
+
+
+class Counters:
+    """The counters of this process by alias, each composed at its first use."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # a middleware may ask for another alias
+        self._composed: dict[str, Counter] = {}
+
+    def __getitem__(self, alias: str) -> Counter:
+        """Return the counter of an alias; raise CounterConfigError naming what is wrong with it."""
+        try:
+            return self._composed[alias]
+        except KeyError:
+            pass
+        with self._lock:
+            if alias not in self._composed:
+                self._composed[alias] = definition(alias).compose()
+            return self._composed[alias]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the aliases."""
+        return iter(_entries())
+
+    def reset(self) -> None:
+        """Close all counters. Their next use composes them anew, from the settings then."""
+        with self._lock:
+            composed, self._composed = self._composed, {}
+        for each in composed.values():
+            each.close()
+
+
+counters = Counters()
+counter = cast(Counter, ConnectionProxy(counters, DEFAULT_ALIAS))  # type: ignore[arg-type]
+
+
+def definition(alias: str) -> Definition:
+    """Return the entry of an alias; raise CounterConfigError for one that is badly formed."""
+    entries = _entries()
+    if alias not in entries:
+        raise CounterConfigError(f"COUNTERS has no alias {alias!r}, it has {list(entries)}")
+    entry = entries[alias]
+    blank = Definition(alias)
+    if not isinstance(entry, dict):
+        raise blank.error(f"must be a dict, not {type(entry).__name__}")
+    for name, value in entry.items():
+        if name not in SETTINGS_TYPES:
+            raise blank.error(f"unknown key {name!r}, it has {list(SETTINGS_TYPES)}")
+        if not isinstance(value, SETTINGS_TYPES[name]):
+            raise blank.error(f"{name} must not be a {type(value).__name__}")
+    for path in entry.get("MIDDLEWARE", ()):
+        if not isinstance(path, str):
+            raise blank.error(f"MIDDLEWARE must hold dotted paths, not {path!r}")
+    try:
+        check_key(entry.get("KEY_PREFIX", blank.key_prefix))
+    except ValueError as error:
+        raise blank.error(f"KEY_PREFIX: {error}") from error
+    return Definition(alias, **{name.lower(): value for name, value in entry.items()})
+
+
+def _entries() -> dict[str, Any]:
+    entries = getattr(settings, "COUNTERS", {DEFAULT_ALIAS: {}})
+    if not isinstance(entries, dict):
+        raise CounterConfigError(f"COUNTERS must be a dict, not {type(entries).__name__}")
+    return entries

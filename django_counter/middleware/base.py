@@ -1,0 +1,139 @@
+"""A counter that forwards every operation to the next one."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from django_counter.base import (
+    Budget,
+    Counter,
+    DecrementResult,
+    Entry,
+    Ttl,
+    checked_budgets,
+    checked_keys,
+)
+
+
+class CounterMiddleware(Counter):
+    """The base of middleware: it forwards everything to `self.next`.
+
+    Override `around` to surround every operation, or the method of one operation, and its
+    async twin, to change that one.
+    """
+
+    def __init__(self, next: Counter) -> None:
+        self.next = next
+
+    def around(self, operation: str, keys: tuple[str, ...]) -> AbstractContextManager[object]:
+        """Return what each operation runs in: entered before it, left after it.
+
+        `operation` is the name of the synchronous one for both twins. `keys` are those that the
+        caller gave, not yet checked; scan and close have none.
+        """
+        return _NOTHING
+
+    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        with self.around("increment", (key,)):
+            return self.next.increment(key, value, ttl)
+
+    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        with self.around("increment", (key,)):
+            return await self.next.aincrement(key, value, ttl)
+
+    def get(self, key: str) -> int:
+        with self.around("get", (key,)):
+            return self.next.get(key)
+
+    async def aget(self, key: str) -> int:
+        with self.around("get", (key,)):
+            return await self.next.aget(key)
+
+    def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
+        distinct = checked_keys(keys)
+        with self.around("multi_get", tuple(distinct)):
+            return self.next.multi_get(distinct)
+
+    async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
+        distinct = checked_keys(keys)
+        with self.around("multi_get", tuple(distinct)):
+            return await self.next.amulti_get(distinct)
+
+    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        with self.around("decrement", (key,)):
+            return self.next.decrement(key, value, ttl)
+
+    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        with self.around("decrement", (key,)):
+            return await self.next.adecrement(key, value, ttl)
+
+    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        with self.around("decrement_if_exists", (key,)):
+            return self.next.decrement_if_exists(key, value)
+
+    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        with self.around("decrement_if_exists", (key,)):
+            return await self.next.adecrement_if_exists(key, value)
+
+    def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        with self.around("set_if_not_exists", (key,)):
+            return self.next.set_if_not_exists(key, value, ttl)
+
+    async def aset_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        with self.around("set_if_not_exists", (key,)):
+            return await self.next.aset_if_not_exists(key, value, ttl)
+
+    def delete(self, key: str) -> None:
+        with self.around("delete", (key,)):
+            self.next.delete(key)
+
+    async def adelete(self, key: str) -> None:
+        with self.around("delete", (key,)):
+            await self.next.adelete(key)
+
+    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        budgets = checked_budgets(budgets)
+        with self.around("take", tuple(budget.key for budget in budgets)):
+            return self.next.take(budgets, cost)
+
+    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        budgets = checked_budgets(budgets)
+        with self.around("take", tuple(budget.key for budget in budgets)):
+            return await self.next.atake(budgets, cost)
+
+    def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
+        with self.around("set", (key,)):
+            return self.next.set(key, value, ttl, if_equal=if_equal)
+
+    async def aset(
+        self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None
+    ) -> bool:
+        with self.around("set", (key,)):
+            return await self.next.aset(key, value, ttl, if_equal=if_equal)
+
+    def entry(self, key: str) -> Entry | None:
+        with self.around("entry", (key,)):
+            return self.next.entry(key)
+
+    async def aentry(self, key: str) -> Entry | None:
+        with self.around("entry", (key,)):
+            return await self.next.aentry(key)
+
+    def scan(self, prefix: str = "") -> Iterator[Entry]:
+        with self.around("scan", ()):
+            yield from self.next.scan(prefix)
+
+    async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
+        with self.around("scan", ()):
+            async for entry in self.next.ascan(prefix):
+                yield entry
+
+    def close(self) -> None:
+        with self.around("close", ()):
+            self.next.close()
+
+    async def aclose(self) -> None:
+        with self.around("close", ()):
+            await self.next.aclose()
+
+
+_NOTHING = nullcontext()
