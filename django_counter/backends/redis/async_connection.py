@@ -1,0 +1,114 @@
+"""One connection of an event loop: commands out in batches, replies in to who waits for them."""
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import hiredis
+from redis.exceptions import InvalidResponse
+
+from django_counter.backends.redis.call import Reply
+from django_counter.backends.redis.connection import (
+    INCOMPLETE,
+    READABLE,
+    UNPROBED_SECONDS,
+    reply_reader,
+)
+from django_counter.backends.redis.errors import ReplyLost, read_only
+
+
+class Waiter(NamedTuple):
+    """A packed command, and who waits for its reply until when."""
+
+    packed: bytes
+    reply: asyncio.Future[Reply]
+    deadline: float  # by the event loop's time
+
+
+class AsyncConnection(asyncio.Protocol):
+    """A connected redis-py connection of a known class, its transport taken over.
+
+    `changed` is called when replies came, when it can be written again, and when it is lost.
+    """
+
+    def __init__(self, connection: Any, changed: "Callable[[AsyncConnection], None]") -> None:
+        self.unanswered: deque[Waiter] = deque()
+        self.lost: Exception | None = None
+        self._paused = False  # its buffer is full
+        self._demoted = False  # its server is a replica now
+        self._changed = changed
+        # Left with its streams, the redis-py connection would close them with itself.
+        self._streams = connection._reader, connection._writer
+        self._transport: asyncio.Transport = connection._writer.transport
+        connection._reader = connection._writer = None
+        self._replies = reply_reader(connection)
+        self._loop = asyncio.get_running_loop()
+        self._answered = self._loop.time()
+        self._poll = select.poll()
+        self._poll.register(self._transport.get_extra_info("socket"), READABLE)
+        self._transport.set_protocol(self)
+
+    def write(self, waiters: Sequence[Waiter]) -> None:
+        """Send the commands of these waiters, in one write."""
+        self.unanswered.extend(waiters)
+        self._transport.write(b"".join([waiter.packed for waiter in waiters]))
+
+    def writable(self) -> bool:
+        """Say whether commands may be written now."""
+        return not (self._paused or self._demoted)
+
+    def stale(self) -> bool:
+        """Say whether it is idle and of no use: demoted, or closed before the loop hears of it."""
+        if self.unanswered:
+            return False
+        idle = self._loop.time() - self._answered > UNPROBED_SECONDS
+        return self._demoted or (idle and bool(self._poll.poll(0)))
+
+    def drop(self, error: Exception) -> None:
+        """Close at once. What was sent and not answered is lost."""
+        if self.lost:
+            return
+        self.lost = error
+        self._transport.abort()
+        for waiter in self.unanswered:
+            if not waiter.reply.done():
+                lost = ReplyLost()
+                lost.__cause__ = error
+                waiter.reply.set_exception(lost)
+        self.unanswered.clear()
+        self._changed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Give each reply to the first who waits; that of one who went is dropped."""
+        self._replies.feed(data)
+        try:
+            while (reply := self._replies.gets()) is not INCOMPLETE:
+                if type(reply) is not hiredis.PushNotification:
+                    self._resolve(self.unanswered.popleft().reply, reply)
+        except (InvalidResponse, IndexError) as error:  # not the reply to any command
+            self.drop(error)
+        self._answered = self._loop.time()
+        self._changed(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.drop(error or ConnectionResetError("the server closed the connection"))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._changed(self)
+
+    def _resolve(self, waiting: asyncio.Future[Reply], reply: Reply) -> None:
+        failed = isinstance(reply, Exception)
+        if failed and read_only(reply):
+            self._demoted = True  # no more is written; what it owes still comes
+        if waiting.done():
+            return
+        if failed:
+            waiting.set_exception(reply)
+        else:
+            waiting.set_result(reply)

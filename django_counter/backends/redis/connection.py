@@ -1,0 +1,134 @@
+"""One connection of a lane: a command out, its reply in."""
+
+import select
+import socket
+import ssl
+import struct
+from time import monotonic
+from typing import Any, Protocol
+
+import hiredis
+from redis import exceptions as driver
+
+from django_counter.backends.redis.call import Command, Reply, pack
+
+# How long a connection may have been idle and still be used without a look at its socket.
+UNPROBED_SECONDS = 0.001
+READ_BYTES = 4096
+READ_MORE_BYTES = 65_536
+INCOMPLETE = False  # hiredis's word for it; no reply to our commands is a boolean
+READABLE = select.POLLIN | getattr(select, "POLLRDHUP", 0)
+
+# Error replies that redis-py raises as connection errors: nothing was lost, nothing applied.
+_REPLIES = (driver.ResponseError, driver.BusyLoadingError, driver.AuthenticationError)
+
+
+class Connection(Protocol):
+    """What a lane needs of a connection."""
+
+    released: float  # when it became idle, by time.monotonic()
+
+    def send(self, command: Command) -> None:
+        """Send a whole command, or raise one of DRIVER_ERRORS."""
+
+    def wait(self, deadline: float) -> None:
+        """Wait until something of the reply is there, or raise TimeoutError."""
+
+    def receive(self, deadline: float) -> Reply | Exception:
+        """Return the reply, an error reply as an exception; raise one of DRIVER_ERRORS."""
+
+    def stale(self) -> bool:
+        """Say whether an idle connection was closed, or has something to read."""
+
+    def close(self) -> None:
+        """Close the connection. It is not used again."""
+
+
+class SocketConnection:
+    """A connected redis-py connection of a known class, whose socket is used directly."""
+
+    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_tls", "released")
+
+    def __init__(self, connection: Any, timeout: float) -> None:
+        self._connection = connection  # owns the socket
+        self._socket: socket.socket = connection._sock
+        self._tls = isinstance(self._socket, ssl.SSLSocket)
+        self._reader = reply_reader(connection)
+        self._poll = select.poll()
+        self._poll.register(self._socket, READABLE)
+        self.released = monotonic()
+        if self._tls:
+            self._socket.settimeout(timeout)  # OpenSSL reads on after the kernel's timeout
+        else:
+            # The kernel keeps the time: Python's own timeouts poll before each call.
+            self._socket.settimeout(None)
+            limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+    def send(self, command: Command) -> None:
+        self._socket.sendall(pack(command))
+
+    def wait(self, deadline: float) -> None:
+        left = deadline - monotonic()
+        # What TLS holds decrypted is not seen by a poll; its reads have a timeout each.
+        if left <= 0 or not (self._tls or self._poll.poll(left * 1000)):
+            raise TimeoutError("the reply did not come in time")
+
+    def receive(self, deadline: float) -> Reply | Exception:
+        data = self._socket.recv(READ_BYTES)
+        while True:
+            if not data:
+                raise ConnectionResetError("the server closed the connection")
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not INCOMPLETE:
+                if type(reply) is not hiredis.PushNotification:
+                    return reply
+            self.wait(deadline)
+            data = self._socket.recv(READ_MORE_BYTES)
+
+    def stale(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+class DriverConnection:
+    """A connected redis-py connection of any other class, through its public methods."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.released = monotonic()
+
+    def send(self, command: Command) -> None:
+        self._connection.send_command(*command)
+
+    def wait(self, deadline: float) -> None:
+        if monotonic() >= deadline:
+            raise TimeoutError("the reply did not come in time")
+
+    def receive(self, deadline: float) -> Reply | Exception:
+        try:
+            reply: Reply = self._connection.read_response()
+        except _REPLIES as error:
+            return error
+        return reply
+
+    def stale(self) -> bool:
+        try:
+            return bool(self._connection.can_read(timeout=0))
+        except driver.RedisError:
+            return True
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+def reply_reader(connection: Any) -> hiredis.Reader:
+    """Return a reader of bytes that gives error replies as redis-py's exceptions."""
+    return hiredis.Reader(
+        protocolError=driver.InvalidResponse,
+        replyError=connection._parser.parse_error,
+        notEnoughData=INCOMPLETE,
+    )

@@ -1,0 +1,298 @@
+"""The operations as Redis commands: which one each is, and what its reply means."""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+from django_counter.backends.redis.async_lane import AsyncLane, ThreadLane
+from django_counter.backends.redis.call import Call, Reply
+from django_counter.backends.redis.lane import Lane
+from django_counter.backends.redis.scripts import script
+from django_counter.backends.redis.server import Server
+from django_counter.base import (
+    INT64_MAX,
+    INT64_MIN,
+    Budget,
+    Counter,
+    DecrementResult,
+    Entry,
+    Ttl,
+    check_key,
+    check_prefix,
+    checked_amount,
+    checked_budgets,
+    checked_keys,
+    checked_value,
+    milliseconds,
+)
+from django_counter.exceptions import CounterTypeError
+
+SCAN_COUNT = 1000  # keys that the server looks through for one page
+
+
+class RedisCounter(Counter):
+    """Counters under raw keys, `key_prefix:key`, on the server of a django-redis cache.
+
+    `cache` is its alias in CACHES. `timeout` is how long one call may take, in seconds; without
+    one it is that cache's SOCKET_TIMEOUT, or else 1.
+    """
+
+    def __init__(
+        self, *, key_prefix: str = "counter", cache: str = "default", timeout: float | None = None
+    ) -> None:
+        server = Server(cache, timeout)
+        self._prefix = f"{key_prefix}:"
+        self._lane = Lane(server)
+        self._async_lane = AsyncLane(server) if server.known else ThreadLane(self._lane)
+        self._scripts = {name: script(name) for name in ("increment", "take", "set", "entries")}
+
+    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        return int(self._lane.call(self._increment(key, value, ttl)))
+
+    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        return int(await self._async_lane.call(self._increment(key, value, ttl)))
+
+    def _increment(self, key: str, value: int, ttl: Ttl) -> Call:
+        check_key(key)
+        value = checked_value(value)
+        if ttl is None:
+            return Call(("INCRBY", self._prefix + key, str(value)), "increment", key, value)
+        return self._run("increment", [key], [value, milliseconds(ttl) or ""], "increment", value)
+
+    def get(self, key: str) -> int:
+        return _value(self._lane.call(self._get(key)), key)
+
+    async def aget(self, key: str) -> int:
+        return _value(await self._async_lane.call(self._get(key)), key)
+
+    def _get(self, key: str) -> Call:
+        check_key(key)
+        return Call(("GET", self._prefix + key), "get", key, safe=True)
+
+    def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
+        distinct = checked_keys(keys)
+        return _values(self._lane.call(self._multi_get(distinct)), distinct) if distinct else {}
+
+    async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
+        distinct = checked_keys(keys)
+        if not distinct:
+            return {}
+        return _values(await self._async_lane.call(self._multi_get(distinct)), distinct)
+
+    def _multi_get(self, keys: list[str]) -> Call:
+        return Call(("MGET", *map(self._prefix.__add__, keys)), "multi_get", keys[0], safe=True)
+
+    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        return int(self._lane.call(self._decrement(key, value, ttl)))
+
+    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+        return int(await self._async_lane.call(self._decrement(key, value, ttl)))
+
+    def _decrement(self, key: str, value: int, ttl: Ttl) -> Call:
+        check_key(key)
+        value = checked_amount(value)
+        if ttl is None:
+            return Call(("DECRBY", self._prefix + key, str(value)), "decrement", key, value)
+        return self._run("increment", [key], [-value, milliseconds(ttl) or ""], "decrement", value)
+
+    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        return _decremented(self._lane.call(self._decrement_if_exists(key, value)), key)
+
+    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+        return _decremented(await self._async_lane.call(self._decrement_if_exists(key, value)), key)
+
+    def _decrement_if_exists(self, key: str, value: int) -> Call:
+        check_key(key)
+        value = checked_amount(value)
+        return self._run("take", [key], [value, "", "", value], "decrement_if_exists", value)
+
+    def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        return self._lane.call(self._set_if_not_exists(key, value, ttl)) is not None
+
+    async def aset_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
+        return await self._async_lane.call(self._set_if_not_exists(key, value, ttl)) is not None
+
+    def _set_if_not_exists(self, key: str, value: int, ttl: Ttl) -> Call:
+        check_key(key)
+        value = checked_value(value)
+        expiry = () if ttl is None else ("PX", str(milliseconds(ttl)))
+        command = ("SET", self._prefix + key, str(value), *expiry, "NX")
+        return Call(command, "set_if_not_exists", key, value)
+
+    def delete(self, key: str) -> None:
+        self._lane.call(self._delete(key))
+
+    async def adelete(self, key: str) -> None:
+        await self._async_lane.call(self._delete(key))
+
+    def _delete(self, key: str) -> Call:
+        check_key(key)
+        return Call(("DEL", self._prefix + key), "delete", key)
+
+    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        budgets = checked_budgets(budgets)
+        return _taken(self._lane.call(self._take(budgets, cost)), budgets)
+
+    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+        budgets = checked_budgets(budgets)
+        return _taken(await self._async_lane.call(self._take(budgets, cost)), budgets)
+
+    def _take(self, budgets: list[Budget], cost: int) -> Call:
+        cost = checked_amount(cost, "cost")
+        arguments: list[str | int] = [cost]
+        for budget in budgets:
+            arguments += budget.limit, milliseconds(budget.ttl) or "", cost + budget.floor
+        return self._run("take", [budget.key for budget in budgets], arguments, "take", cost)
+
+    def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
+        return bool(self._lane.call(self._set(key, value, ttl, if_equal)))
+
+    async def aset(
+        self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None
+    ) -> bool:
+        return bool(await self._async_lane.call(self._set(key, value, ttl, if_equal)))
+
+    def _set(self, key: str, value: int, ttl: Ttl, if_equal: int | None) -> Call:
+        check_key(key)
+        value = checked_value(value)
+        if if_equal is not None:
+            if_equal = checked_value(if_equal, "if_equal")
+        arguments = [value, milliseconds(ttl) or "", "" if if_equal is None else if_equal]
+        return self._run("set", [key], arguments, "set", value)
+
+    def entry(self, key: str) -> Entry | None:
+        return _entry(self._lane.call(self._entry(key)), key)
+
+    async def aentry(self, key: str) -> Entry | None:
+        return _entry(await self._async_lane.call(self._entry(key)), key)
+
+    def _entry(self, key: str) -> Call:
+        check_key(key)
+        return self._run("entries", [key], [], "entry", safe=True)
+
+    def scan(self, prefix: str = "") -> Iterator[Entry]:
+        check_prefix(prefix)
+        cursor: Reply = b"0"
+        while True:
+            cursor, found = self._lane.call(self._page(prefix, cursor))
+            keys = self._keys(found, prefix)
+            if keys:
+                yield from _entries(self._lane.call(self._read(keys)), keys)
+            if int(cursor) == 0:
+                return
+
+    async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
+        check_prefix(prefix)
+        cursor: Reply = b"0"
+        while True:
+            cursor, found = await self._async_lane.call(self._page(prefix, cursor))
+            keys = self._keys(found, prefix)
+            if keys:
+                for entry in _entries(await self._async_lane.call(self._read(keys)), keys):
+                    yield entry
+            if int(cursor) == 0:
+                return
+
+    def _page(self, prefix: str, cursor: Reply) -> Call:
+        pattern = _GLOB_CHARACTER.sub(r"\\\g<0>", self._prefix + prefix) + "*"
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", str(SCAN_COUNT))
+        return Call(command, "scan", prefix, safe=True)
+
+    def _keys(self, found: list[bytes], prefix: str) -> list[str]:
+        """Return what a caller could name of the keys found, without our prefix."""
+        keys = []
+        for name in found:
+            try:
+                key = name.decode().removeprefix(self._prefix)
+                check_key(key)
+            except ValueError:
+                continue
+            if key.startswith(prefix):
+                keys.append(key)
+        return keys
+
+    def _read(self, keys: list[str]) -> Call:
+        return self._run("entries", keys, [], "scan", safe=True)
+
+    def close(self) -> None:
+        self._lane.close()
+
+    async def aclose(self) -> None:
+        self._lane.close()
+        await self._async_lane.close()
+
+    def _run(
+        self,
+        name: str,
+        keys: list[str],
+        arguments: Sequence[str | int],
+        operation: str,
+        value: int | None = None,
+        safe: bool = False,
+    ) -> Call:
+        script = self._scripts[name]
+        places = [self._prefix + key for key in keys]
+        command = ("EVALSHA", script.digest, str(len(places)), *places, *map(str, arguments))
+        return Call(command, operation, ", ".join(keys), value, safe, script)
+
+
+_GLOB_CHARACTER = re.compile(r"[\\*?\[\]^-]")
+
+
+def _counted(stored: bytes) -> int | None:
+    """Return the value of a counter, None for any other string: int() takes `1_000` and ` 1`."""
+    try:
+        value = int(stored)
+    except ValueError:
+        return None
+    return value if INT64_MIN <= value <= INT64_MAX and b"%d" % value == stored else None
+
+
+def _value(stored: bytes | None, key: str) -> int:
+    if stored is None:
+        return 0
+    value = _counted(stored)
+    if value is None:
+        raise CounterTypeError(f"what is stored under {key!r} is not a counter")
+    return value
+
+
+def _values(reply: list[bytes | None], keys: list[str]) -> dict[str, int]:
+    return {key: _value(stored, key) for key, stored in zip(keys, reply, strict=True)}
+
+
+def _decremented(reply: Reply, key: str) -> DecrementResult:
+    drawn, left = reply
+    if left == b"":
+        return DecrementResult(0, existed=False, success=False)
+    return DecrementResult(_value(left, key), existed=True, success=drawn == 1)
+
+
+def _taken(reply: Reply, budgets: list[Budget]) -> list[DecrementResult]:
+    drawn, *left = reply
+    return [
+        DecrementResult(_value(each, budget.key), existed=True, success=drawn == 1)
+        for budget, each in zip(budgets, left, strict=True)
+    ]
+
+
+def _entry(reply: Reply, key: str) -> Entry | None:
+    stored, left = reply
+    if stored is None and left == _NO_KEY:
+        return None
+    return Entry(key, _value(b"" if stored is None else stored, key), _ttl(left))
+
+
+def _entries(reply: Reply, keys: list[str]) -> Iterator[Entry]:
+    for key, stored, left in zip(keys, reply[::2], reply[1::2], strict=True):
+        value = None if stored is None else _counted(stored)
+        if value is not None:
+            yield Entry(key, value, _ttl(left))
+
+
+# PTTL's words for it.
+_NO_KEY = -2
+_NO_EXPIRY = -1
+
+
+def _ttl(left: int) -> float | None:
+    return None if left == _NO_EXPIRY else left / 1000

@@ -1,0 +1,138 @@
+"""What the errors of the server and of redis-py let a caller conclude."""
+
+import ssl
+from typing import NamedTuple, NoReturn
+
+from redis import exceptions as driver
+
+from django_counter.backends.redis.call import Call
+from django_counter.exceptions import (
+    CounterConfigError,
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterOverflow,
+    CounterTypeError,
+    CounterUnavailable,
+)
+
+# What redis-py and sockets raise. redis-py's errors about a cluster are no RedisError.
+DRIVER_ERRORS = (driver.RedisError, driver.RedisClusterException, OSError)
+
+
+class ReplyLost(Exception):
+    """A call was sent and its reply did not come. The cause is the driver's error."""
+
+
+FAILURES = (ReplyLost, *DRIVER_ERRORS)
+
+
+class Rule(NamedTuple):
+    """Errors of these classes, or with one of these texts in them, mean this."""
+
+    signs: tuple[type[Exception] | str, ...]
+    meaning: type[CounterError]
+    words: str
+
+
+# The first rule that fits counts. None of these errors changed anything. Redis 6.2 wraps the error
+# of a command in a script in a text of its own, so that redis-py gives it no class.
+RULES = (
+    Rule(("WRONGTYPE", "not an integer"), CounterTypeError, "what is stored is not a counter"),
+    Rule(("would overflow",), CounterOverflow, "the result would leave int64"),
+    Rule((driver.BusyLoadingError,), CounterUnavailable, "the server is loading its data"),
+    Rule((driver.OutOfMemoryError, "OOM "), CounterUnavailable, "the server is at its maxmemory"),
+    Rule(
+        (driver.ReadOnlyError, "READONLY ", "previous master is now a slave"),
+        CounterUnavailable,
+        "the server is a read-only replica",
+    ),
+    Rule(("BUSY ",), CounterUnavailable, "the server is busy with a script"),
+    Rule(("MISCONF ",), CounterUnavailable, "the server cannot save to disk and refuses writes"),
+    Rule(("NOREPLICAS ",), CounterUnavailable, "the server has too few replicas to take writes"),
+    Rule((driver.MasterDownError,), CounterUnavailable, "the server is cut off from its master"),
+    Rule((driver.ClusterDownError,), CounterUnavailable, "the cluster is down"),
+    Rule((driver.TryAgainError,), CounterUnavailable, "the cluster is moving the key"),
+    Rule(("max number of clients",), CounterUnavailable, "the server is at its maxclients"),
+    Rule(
+        (driver.AuthenticationError, driver.AuthenticationWrongNumberOfArgsError),
+        CounterConfigError,
+        "the server does not accept these credentials",
+    ),
+    Rule(
+        (driver.NoPermissionError, "ACL failure in script", "can't run this command"),
+        CounterConfigError,
+        "the server's ACL does not let this user run the command on the key",
+    ),
+    Rule(
+        (driver.AskError, driver.ClusterCrossSlotError, driver.RedisClusterException),
+        CounterConfigError,
+        "the server is part of a cluster, which is not supported",
+    ),
+    Rule(("unknown command",), CounterConfigError, "the server lacks the command"),
+    Rule(("DB index",), CounterConfigError, "the server has no database of this number"),
+    Rule((driver.InvalidResponse,), CounterConfigError, "what answers there is not Redis"),
+    Rule((driver.ResponseError,), CounterUnavailable, "the server refused the command"),
+    Rule((driver.TimeoutError, TimeoutError), CounterUnavailable, "the server did not answer"),
+)
+
+
+def fail(call: Call, error: Exception) -> NoReturn:
+    """Raise what the caller may conclude, with the driver's error as its cause."""
+    if isinstance(error, ReplyLost):
+        if call.safe:
+            raise CounterUnavailable(
+                f"{call.operation} of {call.key!r}: no reply came"
+            ) from error.__cause__
+        raise CounterOutcomeUnknown(call.operation, call.key, call.value) from error.__cause__
+    meaning, words = _conclusion(error)
+    raise meaning(f"{call.operation} of {call.key!r}: {words}") from _without_arguments(error)
+
+
+def next_try(call: Call, error: Exception, reasons: set[str]) -> Call:
+    """Return what to send once more, or fail().
+
+    It is sent where the call changed nothing and may go well now, once for each of the reasons.
+    """
+    reason = _reason_to_repeat(call, error)
+    if reason is None or reason in reasons:
+        fail(call, error)
+    reasons.add(reason)
+    if reason == "NOSCRIPT" and call.script:
+        return call._replace(command=("EVAL", call.script.source, *call.command[2:]))
+    return call
+
+
+def _reason_to_repeat(call: Call, error: Exception) -> str | None:
+    if isinstance(error, driver.NoScriptError):
+        return "NOSCRIPT"
+    if read_only(error):
+        return "READONLY"
+    return "reply lost" if call.safe and isinstance(error, ReplyLost) else None
+
+
+def read_only(error: Exception) -> bool:
+    """Say whether the server was demoted: a new connection may find its successor."""
+    return isinstance(error, driver.ReadOnlyError) or "READONLY " in str(error)
+
+
+def _conclusion(error: Exception) -> tuple[type[CounterError], str]:
+    for rule in RULES:
+        for sign in rule.signs:
+            if sign in str(error) if isinstance(sign, str) else isinstance(error, sign):
+                return rule.meaning, rule.words
+    if _certificate_refused(error.__context__):
+        return CounterConfigError, "the TLS connection failed"
+    return CounterUnavailable, "the server cannot be reached"
+
+
+def _certificate_refused(error: BaseException | None) -> bool:
+    broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return isinstance(error, ssl.SSLError) and not isinstance(error, broken)
+
+
+def _without_arguments(error: Exception) -> Exception:
+    # An unknown HELLO is answered with its arguments, the password among them.
+    text = str(error)
+    if "unknown command" in text:
+        error.args = (text.partition(",")[0],)
+    return error
