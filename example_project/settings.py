@@ -1,0 +1,63 @@
+"""Settings of the example site. Four of them come from the environment, none has to."""
+
+import os
+from pathlib import Path
+
+from example_project.redis_url import next_database
+
+BASE_DIR = Path(__file__).resolve().parent
+
+SECRET_KEY = os.environ.get("EXAMPLE_SECRET_KEY", "django-insecure-for-a-demo-on-this-machine-only")
+DEBUG = os.environ.get("EXAMPLE_DEBUG", "1") == "1"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "example_project.debug.ReportFilter"
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+INSTALLED_APPS = [
+    "django.contrib.staticfiles",
+    "django_counter",
+    "example_project.links",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+ROOT_URLCONF = "example_project.urls"
+WSGI_APPLICATION = "example_project.wsgi.application"
+STATIC_URL = "/static/"
+TIME_ZONE = "UTC"
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("EXAMPLE_DATABASE", BASE_DIR / "db.sqlite3"),
+        "OPTIONS": {
+            "timeout": 20,  # seconds to wait for another writer
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+
+# An empty REDIS_URL is none.
+REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+REDIS = {
+    "BACKEND": "django_redis.cache.RedisCache",
+    # Seconds: the longest that a click waits for its count.
+    "OPTIONS": {"SOCKET_TIMEOUT": 1, "SOCKET_CONNECT_TIMEOUT": 1},
+}
+CACHES = {
+    "default": {**REDIS, "LOCATION": REDIS_URL},
+    # A database of their own: cache.clear() empties the one of the cache.
+    "counters": {**REDIS, "LOCATION": next_database(REDIS_URL)},
+}
+COUNTERS = {
+    "default": {
+        "BACKEND": "django_counter.backends.redis.RedisCounter",
+        "KEY_PREFIX": "links",
+        "MIDDLEWARE": ["django_counter.middleware.LoggingMiddleware"],
+        "OPTIONS": {"cache": "counters"},
+    }
+}
