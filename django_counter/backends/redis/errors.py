@@ -34,8 +34,11 @@ class Rule(NamedTuple):
     words: str
 
 
-# The first rule that fits counts. None of these errors changed anything. Redis 6.2 wraps the error
-# of a command in a script in a text of its own, so that redis-py gives it no class.
+_CLUSTER = ("MOVED ", "ASK ", "CROSSSLOT ")
+
+# The first rule that fits counts. None of these errors changed anything. Texts stand beside classes
+# because some versions of redis-py have no class for them, and Redis 6.2 wraps the error of a
+# command in a script in a text of its own.
 RULES = (
     Rule(("WRONGTYPE", "not an integer"), CounterTypeError, "what is stored is not a counter"),
     Rule(("would overflow",), CounterOverflow, "the result would leave int64"),
@@ -49,9 +52,13 @@ RULES = (
     Rule(("BUSY ",), CounterUnavailable, "the server is busy with a script"),
     Rule(("MISCONF ",), CounterUnavailable, "the server cannot save to disk and refuses writes"),
     Rule(("NOREPLICAS ",), CounterUnavailable, "the server has too few replicas to take writes"),
-    Rule((driver.MasterDownError,), CounterUnavailable, "the server is cut off from its master"),
-    Rule((driver.ClusterDownError,), CounterUnavailable, "the cluster is down"),
-    Rule((driver.TryAgainError,), CounterUnavailable, "the cluster is moving the key"),
+    Rule(
+        (driver.MasterDownError, "MASTERDOWN "),
+        CounterUnavailable,
+        "the server is cut off from its master",
+    ),
+    Rule((driver.ClusterDownError, "CLUSTERDOWN "), CounterUnavailable, "the cluster is down"),
+    Rule((driver.TryAgainError, "TRYAGAIN "), CounterUnavailable, "the cluster is moving the key"),
     Rule(("max number of clients",), CounterUnavailable, "the server is at its maxclients"),
     Rule(
         (driver.AuthenticationError, driver.AuthenticationWrongNumberOfArgsError),
@@ -64,7 +71,7 @@ RULES = (
         "the server's ACL does not let this user run the command on the key",
     ),
     Rule(
-        (driver.AskError, driver.ClusterCrossSlotError, driver.RedisClusterException),
+        (driver.AskError, driver.ClusterCrossSlotError, driver.RedisClusterException, *_CLUSTER),
         CounterConfigError,
         "the server is part of a cluster, which is not supported",
     ),

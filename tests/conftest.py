@@ -1,0 +1,28 @@
+"""Fixtures for all tests: the servers, and counters on them."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import ServerProcess, redis_binary, valkey_binary
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ServerProcess]:
+    """The embedded Valkey, one for all tests: use unique keys."""
+    with ServerProcess(valkey_binary()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[ServerProcess]:
+    """A redis-server from PATH, one for all tests: use unique keys."""
+    binary = redis_binary()
+    if binary is None:
+        message = "redis-server is not installed"
+        if os.environ.get("REQUIRE_REDIS_SERVER"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with ServerProcess(binary) as server:
+        yield server

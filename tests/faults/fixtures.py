@@ -1,0 +1,95 @@
+"""Fixtures for tests that look at the servers and connections behind a counter.
+
+A test module takes them with `pytest_plugins = ["tests.faults.fixtures"]`.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from django_counter.backends.redis import RedisCounter
+from tests.faults.operations import Caller
+from tests.faults.proxy import Proxy
+from tests.faults.watch import LIMIT_SECONDS, admin_of
+from tests.servers import ServerProcess, redis_binary, valkey_binary
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Iterator[Caller]:
+    """`call(counter, "increment", key)`, through one event loop where it is async."""
+    if request.param == "sync":
+        yield Caller(None)
+        return
+    with asyncio.Runner() as runner:
+        yield Caller(runner)
+
+
+@pytest.fixture
+def make_counter(settings: Any) -> Iterator[Callable[..., RedisCounter]]:
+    """`make_counter(url)` gives a counter whose keys and whose connections are its own.
+
+    Further arguments are the timeout of its calls and OPTIONS of its cache. Without a timeout it
+    has one that a busy machine does not reach. Its connections have the name `counter.alias`.
+    """
+    made: list[RedisCounter] = []
+
+    def make(url: str, timeout: float | None = None, **options: Any) -> RedisCounter:
+        if timeout is None and "SOCKET_TIMEOUT" not in options:
+            timeout = LIMIT_SECONDS
+        alias = f"counter-{next(_numbers)}"
+        # django-redis keeps its pools by URL: a name makes this one our own.
+        url += f"{'&' if '?' in url else '?'}client_name={alias}"
+        cache = {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": url,
+            "OPTIONS": options,
+        }
+        settings.CACHES = {alias: cache}
+        counter = RedisCounter(cache=alias, key_prefix=alias, timeout=timeout)
+        counter.alias = alias
+        made.append(counter)
+        return counter
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def counter(make_counter: Callable[..., RedisCounter], valkey: ServerProcess) -> RedisCounter:
+    """A counter on the embedded Valkey."""
+    return make_counter(valkey.url)
+
+
+@pytest.fixture
+def proxy(valkey: ServerProcess) -> Iterator[Proxy]:
+    """A proxy before the embedded Valkey."""
+    with Proxy(valkey.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def admin(valkey: ServerProcess) -> Iterator[redis.Redis]:
+    """A client of the embedded Valkey with a connection of its own."""
+    with admin_of(valkey) as client:
+        yield client
+
+
+@pytest.fixture(params=["valkey", "redis-server"])
+def server_binary(request: pytest.FixtureRequest) -> str:
+    """Each of the servers, for tests that start their own."""
+    binary = valkey_binary() if request.param == "valkey" else redis_binary()
+    return binary or pytest.skip("redis-server is not installed")
+
+
+@pytest.fixture
+def own_server(server_binary: str) -> Iterator[ServerProcess]:
+    """A server of the test's own, to be stopped or spoilt."""
+    with ServerProcess(server_binary) as server:
+        yield server

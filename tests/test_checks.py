@@ -1,0 +1,163 @@
+"""The system checks: each by its id, without any network."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from django_counter import Counter
+
+REDIS = "django_redis.cache.RedisCache"
+MEMORY = "django_counter.backends.memory.MemoryCounter"
+QUIET = {"SOCKET_TIMEOUT": 1}
+SECRET = "planted-secret"
+
+
+def cache(location: Any = f"redis://:{SECRET}@127.0.0.1:1/1", **options: Any) -> dict[str, Any]:
+    return {"BACKEND": REDIS, "LOCATION": location, "OPTIONS": {**QUIET, **options}}
+
+
+def default(**entry: Any) -> dict[str, Any]:
+    return {"default": {"OPTIONS": {"cache": "counters"}, **entry}}
+
+
+def found(**changes: Any) -> list[str]:
+    """Return what the checks find where only these settings are not good."""
+    caches = {"default": cache("redis://127.0.0.1:1/0"), "counters": cache()}
+    return ids(**{"CACHES": caches, "COUNTERS": default(), **changes})
+
+
+def ids(**changes: Any) -> list[str]:
+    """Return the ids of what the checks find, in order; each has a hint and shows no secret."""
+    with override_settings(**changes):
+        messages = run_checks(tags=["counters"])
+    for message in messages:
+        assert message.hint
+        assert SECRET not in str(message)
+    return [str(each.id) for each in messages]
+
+
+def wraps_nothing(counter: Counter) -> Counter:
+    return counter
+
+
+not_callable = "a text"
+
+
+def test_good_settings_pass() -> None:
+    assert found() == []
+
+
+def test_without_counters_the_default_cache_is_checked(settings: Any) -> None:
+    del settings.COUNTERS
+    assert ids(CACHES={"default": cache()}) == ["django_counter.W003"]
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        ["default"],
+        {"default": "django_counter.backends.redis.RedisCounter"},
+        default(BACKEMD=MEMORY),
+        default(BACKEND=1),
+        default(KEY_PREFIX=""),
+        default(KEY_PREFIX="a\n"),
+        default(MIDDLEWARE="a.path"),
+        default(OPTIONS={"cach": "counters"}),
+        default(OPTIONS={"key_prefix": "twice"}),
+    ],
+)
+def test_a_badly_formed_entry_is_an_error(counters: Any) -> None:
+    assert found(COUNTERS=counters) == ["django_counter.E001"]
+
+
+@pytest.mark.parametrize("path", ["nowhere.Counter", "tests.test_checks.Nothing", "plain"])
+def test_a_backend_that_cannot_be_imported_is_an_error(path: str) -> None:
+    assert found(COUNTERS=default(BACKEND=path)) == ["django_counter.E002"]
+
+
+@pytest.mark.parametrize("path", ["nowhere.middleware", "tests.test_checks.not_callable"])
+def test_a_middleware_that_cannot_be_used_is_an_error(path: str) -> None:
+    middleware = ["tests.test_checks.wraps_nothing", path]
+    assert found(COUNTERS=default(MIDDLEWARE=middleware)) == ["django_counter.E003"]
+
+
+def test_an_unknown_cache_is_an_error() -> None:
+    assert found(COUNTERS=default(OPTIONS={"cache": "nowhere"})) == ["django_counter.E004"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://h/1"},
+        {"BACKEND": "nowhere.Cache", "LOCATION": "redis://h/1"},
+        cache(CLIENT_CLASS="django_redis.client.ShardClient"),
+    ],
+)
+def test_a_cache_that_is_not_of_django_redis_is_an_error(other: dict[str, Any]) -> None:
+    caches = {"default": cache("redis://127.0.0.1:1/0"), "counters": other}
+    assert found(CACHES=caches) == ["django_counter.E005"]
+
+
+def test_memory_is_a_warning_unless_debugging() -> None:
+    counters = default(BACKEND=MEMORY, OPTIONS={})
+    assert found(COUNTERS=counters, DEBUG=False) == ["django_counter.W001"]
+    assert found(COUNTERS=counters, DEBUG=True) == []
+
+
+def test_one_url_with_two_options_is_a_warning() -> None:
+    caches = {"default": cache("redis://h/0"), "counters": cache(), "third": cache(USERNAME="me")}
+    assert found(CACHES=caches) == ["django_counter.W002"]
+
+
+@pytest.mark.parametrize(
+    "same", ["redis://h:6379/1", "redis://h?db=1", ["redis://h/1", "redis://replica/1"]]
+)
+def test_counters_that_the_default_cache_clears_are_a_warning(same: Any) -> None:
+    caches = {"default": cache("redis://h/1"), "counters": cache(same)}
+    assert found(CACHES=caches) == ["django_counter.W003"]
+
+
+@pytest.mark.parametrize("engine", ["cache", "cached_db"])
+def test_counters_that_clearing_sessions_deletes_are_a_warning(engine: str) -> None:
+    sessions = {
+        "SESSION_ENGINE": f"django.contrib.sessions.backends.{engine}",
+        "SESSION_CACHE_ALIAS": "counters",
+    }
+    assert found(**sessions) == ["django_counter.W003"]
+
+
+def test_sessions_outside_the_caches_are_no_matter() -> None:
+    assert found(SESSION_CACHE_ALIAS="counters") == []
+
+
+@pytest.mark.parametrize(
+    "counters", [cache("redis://h/1", SOCKET_TIMEOUT=None), {"BACKEND": REDIS, "LOCATION": "bad"}]
+)
+def test_no_timeout_is_a_warning(counters: dict[str, Any]) -> None:
+    caches = {"default": cache("redis://h/0"), "counters": counters}
+    assert found(CACHES=caches) == ["django_counter.W004"]
+
+
+def test_a_timeout_may_stand_elsewhere() -> None:
+    in_url = cache("redis://h/1?socket_timeout=1", SOCKET_TIMEOUT=None)
+    in_pool = cache(SOCKET_TIMEOUT=None, CONNECTION_POOL_KWARGS={"socket_timeout": 1})
+    for counters in (in_url, in_pool):
+        assert found(CACHES={"default": cache("redis://h/0"), "counters": counters}) == []
+    without = {"default": cache("redis://h/0"), "counters": cache(SOCKET_TIMEOUT=None)}
+    own = default(OPTIONS={"cache": "counters", "timeout": 1})
+    assert found(CACHES=without, COUNTERS=own) == []
+
+
+@pytest.mark.parametrize(
+    "retrying",
+    [
+        cache(CONNECTION_POOL_KWARGS={"retry_on_timeout": True}),
+        cache("redis://h/1?retry_on_timeout=yes"),
+    ],
+)
+def test_retries_are_a_warning(retrying: dict[str, Any]) -> None:
+    caches = {"default": cache("redis://h/0"), "counters": retrying}
+    assert found(CACHES=caches) == ["django_counter.W005"]

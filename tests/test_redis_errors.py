@@ -1,0 +1,210 @@
+"""What the errors of the server and of redis-py become: without a server."""
+
+import ssl
+import traceback
+from typing import Any
+
+import pytest
+from redis import exceptions as driver
+from redis._parsers import BaseParser
+
+from django_counter import (
+    CounterConfigError,
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterOverflow,
+    CounterTypeError,
+    CounterUnavailable,
+)
+from django_counter.backends.redis.call import Call
+from django_counter.backends.redis.errors import RULES, ReplyLost, fail, next_try
+from django_counter.backends.redis.scripts import Script
+
+SECRET = "planted-secret"
+CHANGE = Call(("INCRBY", "counter:key", "3"), "increment", "key", 3)
+SAFE = Call(("GET", "counter:key"), "get", "key", safe=True)
+SCRIPT = Script("digest", "return 1")
+SCRIPTED = Call(("EVALSHA", "digest", "1", "counter:key", "3"), "take", "key", 3, script=SCRIPT)
+
+# What a server may answer, the exception, and words of it.
+REPLIES = [
+    ("WRONGTYPE Operation against a key holding the wrong kind", CounterTypeError, "not a counter"),
+    ("ERR value is not an integer or out of range", CounterTypeError, "not a counter"),
+    ("ERR Error running script: ERR value is not an integer", CounterTypeError, "not a counter"),
+    ("ERR increment or decrement would overflow", CounterOverflow, "leave int64"),
+    ("LOADING Redis is loading the dataset in memory", CounterUnavailable, "loading"),
+    ("OOM command not allowed when used memory > 'maxmemory'", CounterUnavailable, "maxmemory"),
+    ("ERR Error running script: @user_script: OOM command", CounterUnavailable, "maxmemory"),
+    ("READONLY You can't write against a read only replica", CounterUnavailable, "read-only"),
+    ("ERR Error running script: READONLY You can't write", CounterUnavailable, "read-only"),
+    ("UNBLOCKED: previous master is now a slave", CounterUnavailable, "read-only"),
+    ("BUSY Redis is busy running a script", CounterUnavailable, "busy with a script"),
+    ("MISCONF Redis is configured to save RDB snapshots", CounterUnavailable, "save to disk"),
+    ("NOREPLICAS Not enough good replicas to write", CounterUnavailable, "too few replicas"),
+    ("MASTERDOWN Link with MASTER is down", CounterUnavailable, "cut off from its master"),
+    ("CLUSTERDOWN Hash slot not served", CounterUnavailable, "cluster is down"),
+    ("TRYAGAIN Multiple keys request during rehashing", CounterUnavailable, "moving the key"),
+    ("ERR max number of clients reached", CounterUnavailable, "maxclients"),
+    ("NOAUTH Authentication required.", CounterConfigError, "credentials"),
+    ("WRONGPASS invalid username-password pair", CounterConfigError, "credentials"),
+    ("ERR invalid password", CounterConfigError, "credentials"),
+    ("ERR wrong number of arguments for 'auth' command", CounterConfigError, "credentials"),
+    ("NOPERM this user has no permissions to run 'incrby'", CounterConfigError, "ACL"),
+    ("ERR ACL failure in script: no key permissions", CounterConfigError, "ACL"),
+    ("ERR The user executing the script can't run this command", CounterConfigError, "ACL"),
+    ("MOVED 3999 127.0.0.1:6381", CounterConfigError, "cluster"),
+    ("ASK 3999 127.0.0.1:6381", CounterConfigError, "cluster"),
+    ("CROSSSLOT Keys in request don't hash to the same slot", CounterConfigError, "cluster"),
+    ("ERR unknown command 'EVALSHA', with args beginning with:", CounterConfigError, "lacks"),
+    ("ERR DB index is out of range", CounterConfigError, "no database"),
+    ("NOSCRIPT No matching script", CounterUnavailable, "refused"),
+    ("ERR something of the future", CounterUnavailable, "refused"),
+]
+
+# Codes that some versions of redis-py have no class for.
+UNCLASSED = {"MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "CROSSSLOT"}
+
+# What redis-py and sockets raise, the exception, and words of it.
+ERRORS = [
+    (driver.InvalidResponse("Protocol error"), CounterConfigError, "not Redis"),
+    (driver.RedisClusterException("no slots"), CounterConfigError, "cluster"),
+    *[
+        (driver.ResponseError(text), meaning, words)  # as where redis-py has no class for it
+        for text, meaning, words in REPLIES
+        if text.split()[0] in UNCLASSED
+    ],
+    (driver.TimeoutError("Timeout connecting"), CounterUnavailable, "did not answer"),
+    (TimeoutError("timed out"), CounterUnavailable, "did not answer"),
+    (driver.ConnectionError("Error 111"), CounterUnavailable, "cannot be reached"),
+    (ConnectionResetError("reset"), CounterUnavailable, "cannot be reached"),
+]
+
+
+def raised(call: Call, error: Exception) -> Any:
+    """Return what a caller gets for an error, after some checks of it."""
+    with pytest.raises(CounterError) as caught:
+        fail(call, error)
+    return caught.value
+
+
+def reply(text: str) -> Exception:
+    """Return an error reply as redis-py's exception."""
+    error: Exception = BaseParser.parse_error(text)
+    return error
+
+
+def over_tls(cause: Exception) -> Exception:
+    """Return what redis-py raises when this befalls a TLS connection."""
+    error = driver.ConnectionError("Error while connecting")
+    error.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(("text", "meaning", "words"), REPLIES)
+def test_an_error_reply_has_a_meaning(text: str, meaning: type[CounterError], words: str) -> None:
+    error = raised(CHANGE, reply(text))
+    assert type(error) is meaning
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(("cause", "meaning", "words"), ERRORS, ids=repr)
+def test_an_error_of_the_driver_has_a_meaning(
+    cause: Exception, meaning: type[CounterError], words: str
+) -> None:
+    error = raised(CHANGE, cause)
+    assert type(error) is meaning
+    assert words in str(error)
+
+
+def test_every_rule_was_met() -> None:
+    errors = [reply(text) for text, *_ in REPLIES] + [error for error, *_ in ERRORS]
+    met = {str(raised(CHANGE, error)).partition(": ")[2] for error in errors}
+    assert {rule.words for rule in RULES} <= met
+
+
+def test_an_error_names_the_operation_and_the_key_and_keeps_its_cause() -> None:
+    cause = reply("OOM command not allowed")
+    error = raised(CHANGE, cause)
+    assert str(error).startswith("increment of 'key': ")
+    assert error.__cause__ is cause
+
+
+@pytest.mark.parametrize(
+    "cause", [ssl.SSLCertVerificationError("self-signed"), ssl.SSLError("wrong version number")]
+)
+def test_a_refused_tls_connection_is_a_configuration_error(cause: Exception) -> None:
+    error = raised(CHANGE, over_tls(cause))
+    assert type(error) is CounterConfigError
+    assert "TLS" in str(error)
+
+
+@pytest.mark.parametrize("cause", [ssl.SSLEOFError("EOF"), ssl.SSLZeroReturnError("closed")])
+def test_a_tls_connection_that_ends_is_unavailable(cause: Exception) -> None:
+    assert type(raised(CHANGE, over_tls(cause))) is CounterUnavailable
+
+
+def test_a_change_whose_reply_was_lost_is_unknown() -> None:
+    lost = ReplyLost()
+    lost.__cause__ = ConnectionResetError("reset")
+    error = raised(CHANGE, lost)
+    assert type(error) is CounterOutcomeUnknown
+    assert (error.operation, error.key, error.value) == ("increment", "key", 3)
+    assert error.__cause__ is lost.__cause__
+
+
+def test_a_safe_call_whose_reply_was_lost_is_unavailable() -> None:
+    lost = ReplyLost()
+    lost.__cause__ = ConnectionResetError("reset")
+    error = raised(SAFE, lost)
+    assert type(error) is CounterUnavailable
+    assert error.__cause__ is lost.__cause__
+
+
+@pytest.mark.parametrize("quote", ["'", "`"])
+def test_an_unknown_hello_shows_no_password(quote: str) -> None:
+    arguments = f"with args beginning with: '3' 'AUTH' 'default' '{SECRET}' "
+    error = raised(CHANGE, reply(f"ERR unknown command {quote}HELLO{quote}, {arguments}"))
+    shown = [str(error), repr(error.__cause__), *traceback.format_exception(error)]
+    assert not any(SECRET in each for each in shown)
+    assert "HELLO" in str(error.__cause__)
+
+
+def test_a_script_that_the_server_lacks_is_sent_whole() -> None:
+    again = next_try(SCRIPTED, reply("NOSCRIPT No matching script"), set())
+    assert again.command == ("EVAL", SCRIPT.source, *SCRIPTED.command[2:])
+
+
+def test_a_plain_call_is_repeated_as_it_was() -> None:
+    assert next_try(CHANGE, reply("NOSCRIPT of a proxy"), set()) == CHANGE
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (SCRIPTED, reply("NOSCRIPT No matching script")),
+        (CHANGE, reply("READONLY You can't write against a read only replica")),
+        (SCRIPTED, reply("ERR Error running script: READONLY You can't write")),
+        (SAFE, ReplyLost()),
+    ],
+    ids=["NOSCRIPT", "READONLY", "READONLY in a script", "reply lost"],
+)
+def test_a_call_is_repeated_once_for_each_reason(call: Call, error: Exception) -> None:
+    reasons: set[str] = set()
+    next_try(call, error, reasons)
+    with pytest.raises(CounterUnavailable):
+        next_try(call, error, reasons)
+
+
+def test_a_call_is_repeated_for_several_reasons() -> None:
+    reasons: set[str] = set()
+    for error in (ReplyLost(), reply("READONLY replica"), reply("NOSCRIPT No matching script")):
+        next_try(SAFE, error, reasons)
+    assert len(reasons) == 3
+
+
+@pytest.mark.parametrize(
+    "error", [ReplyLost(), ConnectionResetError("reset"), reply("OOM command not allowed")]
+)
+def test_a_change_is_not_repeated_for_anything_else(error: Exception) -> None:
+    with pytest.raises(CounterError):
+        next_try(CHANGE, error, set())

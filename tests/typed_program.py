@@ -1,0 +1,155 @@
+"""A program that uses the whole public API, for the type checker and for the tests."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import assert_type
+
+from django_counter import (
+    Budget,
+    Counter,
+    CounterConfigError,
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterOverflow,
+    CounterTypeError,
+    CounterUnavailable,
+    DecrementResult,
+    Entry,
+    counter,
+    counters,
+)
+from django_counter.middleware import CounterMiddleware, LoggingMiddleware
+
+
+class Tally(CounterMiddleware):
+    """Counts the operations that pass."""
+
+    def __init__(self, next: Counter, start: int = 0) -> None:
+        super().__init__(next)
+        self.operations = start
+
+    @contextmanager
+    def around(self, operation: str, keys: tuple[str, ...]) -> Iterator[None]:
+        self.operations += 1
+        yield
+
+
+class Doubling(CounterMiddleware):
+    """Changes one operation, and its twin."""
+
+    def increment(self, key: str, value: int = 1, ttl: float | timedelta | None = None) -> int:
+        return super().increment(key, 2 * value, ttl)
+
+    async def aincrement(
+        self, key: str, value: int = 1, ttl: float | timedelta | None = None
+    ) -> int:
+        return await super().aincrement(key, 2 * value, ttl)
+
+
+def once(next: Counter) -> Counter:
+    """Be a middleware that is a function."""
+    return next
+
+
+def operations(counted: Counter) -> None:
+    """Use every operation."""
+    assert_type(counted.increment("visits"), int)
+    assert_type(counted.increment("visits", 5, 60), int)
+    assert_type(counted.increment("visits", value=5, ttl=timedelta(hours=1)), int)
+    assert_type(counted.decrement("visits", 2, ttl=0.5), int)
+    assert_type(counted.get("visits"), int)
+    assert_type(counted.multi_get(["visits", "missing"]), dict[str, int])
+    assert_type(counted.multi_get(key for key in ("visits",)), dict[str, int])
+    assert_type(counted.set_if_not_exists("stock", 10, ttl=60), bool)
+    assert_type(counted.set("stock", 10, ttl=None), bool)
+    assert_type(counted.set("stock", 9, if_equal=10), bool)
+
+    result = assert_type(counted.decrement_if_exists("stock", 3), DecrementResult)
+    assert_type(result.value, int)
+    assert_type(result.existed, bool)
+    assert_type(result.success, bool)
+    value, existed, success = result
+    assert (value, existed, success) == (6, True, True)
+
+    hour = Budget("search.hour", 100, ttl=3600)
+    day = Budget(key="search.day", limit=1000, ttl=timedelta(days=1), floor=10)
+    drawn = assert_type(counted.take([hour, day], cost=2), list[DecrementResult])
+    assert [each.value for each in drawn] == [98, 998]
+
+    entry = assert_type(counted.entry("search.hour"), Entry | None)
+    if entry is not None:
+        assert_type(entry.key, str)
+        assert_type(entry.value, int)
+        assert_type(entry.ttl, float | None)
+    entries = assert_type(counted.scan("search."), Iterator[Entry])
+    assert {each.key for each in entries} == {"search.hour", "search.day"}
+
+    counted.delete("stock")
+    counted.close()
+
+
+async def twins(counted: Counter) -> None:
+    """Use every operation's twin."""
+    assert_type(await counted.aincrement("visits"), int)
+    assert_type(await counted.aincrement("visits", 5, timedelta(hours=1)), int)
+    assert_type(await counted.adecrement("visits", 2, ttl=0.5), int)
+    assert_type(await counted.aget("visits"), int)
+    assert_type(await counted.amulti_get(["visits"]), dict[str, int])
+    assert_type(await counted.aset_if_not_exists("stock", 10, ttl=60), bool)
+    assert_type(await counted.aset("stock", 9, if_equal=10), bool)
+    assert_type(await counted.adecrement_if_exists("stock", 3), DecrementResult)
+    assert_type(await counted.atake([Budget("search.hour", 100, 3600)]), list[DecrementResult])
+    assert_type(await counted.aentry("search.hour"), Entry | None)
+    entries = assert_type(counted.ascan("search."), AsyncIterator[Entry])
+    assert "search.hour" in [each.key async for each in entries]
+    await asyncio.gather(*(counted.aincrement("together") for _ in range(10)))
+    assert await counted.aget("together") == 10
+    await counted.adelete("stock")
+    await counted.aclose()
+
+
+def middleware(counted: Counter) -> None:
+    """Wrap a counter by hand, as settings do."""
+    start = functools.partial(Tally, start=100)
+    tally = assert_type(start(LoggingMiddleware(Doubling(once(counted)))), Tally)
+    tally.delete("wrapped")
+    assert tally.increment("wrapped", 5) == 10
+    assert tally.operations == 102
+    assert_type(tally.next, Counter)
+
+
+def errors(counted: Counter) -> list[str]:
+    """Say what may be concluded from a call that fails."""
+    concluded = []
+    for value in (2**63 - 1, 1):
+        try:
+            counted.increment("full", value)
+        except CounterOverflow as error:
+            concluded.append(str(error))
+        except CounterOutcomeUnknown as error:
+            assert_type(error.operation, str)
+            assert_type(error.key, str)
+            assert_type(error.value, int | None)
+        except (CounterUnavailable, CounterTypeError, CounterConfigError) as error:
+            root: CounterError = error
+            concluded.append(str(root))
+    return concluded
+
+
+def main() -> None:
+    """Run all of it on the counters of the settings."""
+    assert_type(counter, Counter)
+    assert_type(counters["default"], Counter)
+    assert "default" in list(counters)
+    operations(counter)
+    asyncio.run(twins(counter))
+    middleware(counter)
+    assert len(errors(counter)) == 1
+    counters.reset()
+
+
+if __name__ == "__main__":
+    main()
