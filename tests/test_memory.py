@@ -122,6 +122,15 @@ def test_the_dict_stays_within_twice_what_lives(counter: MemoryCounter, clock: C
     assert 5000 <= largest <= 10_001
 
 
+def test_a_sweep_comes_only_when_the_dict_has_doubled(counter: MemoryCounter) -> None:
+    sweeps = 0
+    for number in range(5 * SWEEP_AT):
+        before = counter._stored
+        counter.increment(f"{number}")
+        sweeps += counter._stored is not before
+    assert sweeps == 3  # at 1,024, 2,048 and 4,096
+
+
 def test_a_dict_that_was_large_becomes_small_again(counter: MemoryCounter, clock: Clock) -> None:
     for number in range(10_000):
         counter.increment(f"{number}", 1, 10)

@@ -250,7 +250,11 @@ def test_a_lost_connection_is_no_matter_to_a_cancelled_call(
     ]
 
 
-def test_what_waits_for_a_full_buffer_is_written_when_there_is_room(counter: RedisCounter) -> None:
+def test_what_waits_for_a_full_buffer_is_written_when_there_is_room(
+    counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "MAX_CALLS", 3)
+
     async def main() -> list[int]:
         await counter.aget("key")
         connection = pipeline_of(counter)._connection

@@ -122,6 +122,11 @@ def test_a_push_is_not_taken_for_a_reply(
     assert list(counter._lane._idle) == [connection]
 
 
+def test_what_a_server_names_beyond_the_prefix_is_left_out(counter: RedisCounter) -> None:
+    named = [f"{counter.alias}:{key}".encode() for key in ("key", "other", "")]
+    assert counter._keys([*named, b"\xff"], "key") == ["key"]
+
+
 def test_a_connection_of_another_class_is_not_waited_for_past_the_deadline() -> None:
     with pytest.raises(TimeoutError):
         DriverConnection(None).wait(monotonic() - 1)
