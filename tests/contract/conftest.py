@@ -10,6 +10,7 @@ import pytest
 from django_counter.base import Counter
 from django_counter.middleware import CounterMiddleware
 from tests.contract.stores import (
+    IN_THE_MATRIX,
     VARIANTS,
     Blocking,
     MemoryStore,
@@ -23,6 +24,15 @@ from tests.servers import ServerProcess
 
 _SESSION = secrets.token_hex(4)
 _NUMBERS = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most variants to the full run: the matrix has as many versions as there are of them."""
+    for item in items:
+        variant = getattr(item, "callspec", None) and item.callspec.params.get("variant")
+        if isinstance(variant, Variant) and variant not in IN_THE_MATRIX:
+            item.add_marker("heavy")
 
 
 @pytest.fixture(params=VARIANTS, ids=str)

@@ -38,6 +38,7 @@ VARIANTS = [
 ]
 ON_SERVERS = [variant for variant in VARIANTS if variant.backend != "memory"]
 ON_REAL_SERVERS = [variant for variant in ON_SERVERS if variant.backend != "fakeredis"]
+IN_THE_MATRIX = [v for v in VARIANTS if not v.wrapped and v.backend in ("memory", "valkey")]
 # Enough where what is tested is the backend's own.
 BARE_AND_SYNC = [v for v in VARIANTS if not v.wrapped and not v.asynchronous]
 
