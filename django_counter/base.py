@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
+TIMER_MAX = 2**53 - 1  # Redis moves timers in Lua, whose numbers are exact up to here
 KEY_MAX_BYTES = 512
 TTL_MIN = 0.001  # seconds
 TTL_MAX = 36_525 * 86_400  # seconds: 100 years
@@ -34,6 +35,23 @@ class Budget(NamedTuple):
     limit: int  # what it starts with, > 0
     ttl: Ttl  # seconds, from the call that creates it; None = no expiry
     floor: int = 0  # `take` leaves at least this much, >= 0
+
+
+class Timer(NamedTuple):
+    """A counter that holds a point in time, in units and from an origin of the caller's choice."""
+
+    key: str
+    start: int  # where a missing one, or one that lies before, begins; 0 to 2**53 - 1
+    step: int  # what each unit of the cost moves it by, 1 to 2**53 - 1
+    ceiling: int  # how far it may be moved, 0 to 2**53 - 1
+    ttl: Ttl  # seconds, from each move
+
+
+class TimerResult(NamedTuple):
+    """Where a timer is after a call, at its start or later, and whether the call moved it."""
+
+    value: int
+    success: bool
 
 
 class Entry(NamedTuple):
@@ -147,10 +165,35 @@ class Counter(ABC):
         """See take()."""
 
     @abstractmethod
+    def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        """Give a cost > 0 back to budgets that were drawn, as one atomic step.
+
+        None gets more than its limit, which the cost must not exceed. A missing one stays
+        missing: it starts whole.
+        """
+
+    @abstractmethod
+    async def arefund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        """See refund()."""
+
+    @abstractmethod
+    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        """Move all the timers on by cost > 0 steps, or none of them, as one atomic step.
+
+        They are moved when none would pass its ceiling. The results are in the order of the
+        timers, `success` is the same in all. Timers are at least one, with different keys.
+        """
+
+    @abstractmethod
+    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        """See advance()."""
+
+    @abstractmethod
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         """Store a value with its ttl, in place of both; return whether it was stored.
 
         With `if_equal`, only where that value is stored: a missing counter equals nothing.
+        Raise CounterTypeError for what is no counter, and leave it: delete it first.
         """
 
     @abstractmethod
@@ -232,10 +275,26 @@ def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
     if not isinstance(budgets, Iterable):
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
     listed = [_checked_budget(budget) for budget in budgets]
-    if not listed:
-        raise ValueError("budgets must not be empty")
-    if len(listed) > 1 and len({budget.key for budget in listed}) < len(listed):
-        raise ValueError("budgets must have different keys")
+    _check_distinct("budgets", [budget.key for budget in listed])
+    return listed
+
+
+def checked_refund(budgets: list[Budget], cost: int) -> int:
+    """Return a plain int; refuse a cost that these budgets cannot have given."""
+    cost = checked_amount(cost, "cost")
+    for budget in budgets:
+        milliseconds(budget.ttl)
+        if cost > budget.limit:
+            raise ValueError(f"cost must be at most the limit {budget.limit}, not {_shown(cost)}")
+    return cost
+
+
+def checked_timers(timers: Iterable[Timer]) -> list[Timer]:
+    """Return the timers; refuse those that cannot be moved. milliseconds() checks their ttl."""
+    if not isinstance(timers, Iterable):
+        raise TypeError(f"timers must be several Timer, not {_shown(timers)}")
+    listed = [_checked_timer(timer) for timer in timers]
+    _check_distinct("timers", [timer.key for timer in listed])
     return listed
 
 
@@ -246,6 +305,16 @@ def _checked_budget(budget: Budget) -> Budget:
     check_key(key)
     limit = checked_amount(limit, "limit")
     return Budget(key, limit, ttl, _checked_integer("floor", floor, 0))
+
+
+def _checked_timer(timer: Timer) -> Timer:
+    if not isinstance(timer, Timer):
+        raise TypeError(f"timers must be several Timer, not {_shown(timer)}")
+    key, start, step, ceiling, ttl = timer
+    check_key(key)
+    start = _checked_integer("start", start, 0, TIMER_MAX)
+    step = _checked_integer("step", step, 1, TIMER_MAX)
+    return Timer(key, start, step, _checked_integer("ceiling", ceiling, 0, TIMER_MAX), ttl)
 
 
 def milliseconds(ttl: Ttl) -> int | None:
@@ -279,12 +348,20 @@ def _check_text(name: str, text: str) -> None:
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
-def _checked_integer(name: str, value: int, least: int) -> int:
+def _check_distinct(name: str, keys: list[str]) -> None:
+    if not keys:
+        raise ValueError(f"{name} must not be empty")
+    if len(keys) > 1 and len(set(keys)) < len(keys):
+        raise ValueError(f"{name} must have different keys")
+
+
+def _checked_integer(name: str, value: int, least: int, most: int = INT64_MAX) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {_shown(value)}")
-    if not least <= value <= INT64_MAX:
+    if not least <= value <= most:
         low = "-2**63" if least == INT64_MIN else least
-        raise ValueError(f"{name} must be from {low} to 2**63 - 1, not {_shown(value)}")
+        high = f"2**{most.bit_length()} - 1"
+        raise ValueError(f"{name} must be from {low} to {high}, not {_shown(value)}")
     return int(value)
 
 

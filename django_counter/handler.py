@@ -71,7 +71,7 @@ class Definition:
     def _import(self, role: str, path: str) -> Callable[..., Counter]:
         try:
             imported = import_string(path)
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
             raise self.error(f"cannot import the {role} {path!r}: {error}") from error
         if not callable(imported):
             raise self.error(f"the {role} {path!r} is not callable")

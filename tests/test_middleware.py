@@ -10,11 +10,12 @@ from unittest.mock import create_autospec
 import pytest
 
 from django_counter.backends.memory import MemoryCounter
-from django_counter.base import INT64_MAX, Budget, Counter, Entry, Ttl
+from django_counter.base import INT64_MAX, Budget, Counter, Entry, Timer, Ttl
 from django_counter.exceptions import CounterOverflow, CounterUnavailable
 from django_counter.middleware import CounterMiddleware, LoggingMiddleware
 
 BUDGETS = [Budget("a", 10, None), Budget("b", 20, 60.0)]
+TIMERS = [Timer("c", 0, 1, 10, None), Timer("d", 5, 2, 20, 60.0)]
 
 # How each operation is called here: its arguments, and the keys that around() is told.
 CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[str, ...]]] = {
@@ -26,6 +27,8 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[str, ...]]] = {
     "set_if_not_exists": (("key", 5, 60), {}, ("key",)),
     "delete": (("key",), {}, ("key",)),
     "take": ((BUDGETS, 3), {}, ("a", "b")),
+    "refund": ((BUDGETS, 3), {}, ("a", "b")),
+    "advance": ((TIMERS, 3), {}, ("c", "d")),
     "set": (("key", 5, 60), {"if_equal": 4}, ("key",)),
     "entry": (("key",), {}, ("key",)),
     "scan": (("prefix",), {}, ()),
@@ -85,7 +88,7 @@ def test_an_operation_and_its_arguments_are_forwarded(
     args, kwargs, _ = CALLS[operation]
     inner = answering("answer")
     answer = call(CounterMiddleware(inner), operation, *args, **kwargs)
-    if operation not in ("delete", "close"):
+    if operation not in ("delete", "refund", "close"):
         assert answer == (["answer"] if operation == "scan" else "answer")
     name = f"a{operation}" if asynchronous else operation
     assert [each[0] for each in inner.method_calls] == [name]
@@ -359,6 +362,8 @@ def test_no_key_is_logged_above_debug(
     personal = {
         "multi_get": ([["personal", "other personal"]], {}),
         "take": ([[Budget("personal", 5, None)]], {}),
+        "refund": ([[Budget("personal", 5, None)]], {}),
+        "advance": ([[Timer("personal", 0, 1, 5, None)]], {}),
         "scan": (["personal"], {}),
         "close": ([], {}),
     }

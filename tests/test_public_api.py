@@ -25,6 +25,8 @@ def test_the_package_exports_its_public_names() -> None:
         "CounterUnavailable",
         "DecrementResult",
         "Entry",
+        "Timer",
+        "TimerResult",
         "counter",
         "counters",
     }

@@ -18,6 +18,8 @@ from django_counter import (
     CounterUnavailable,
     DecrementResult,
     Entry,
+    Timer,
+    TimerResult,
     counter,
     counters,
 )
@@ -79,6 +81,10 @@ def operations(counted: Counter) -> None:
     drawn = assert_type(counted.take([hour, day], cost=2), list[DecrementResult])
     assert [each.value for each in drawn] == [98, 998]
 
+    counted.refund([hour], cost=1)
+    tick = Timer("tick", start=100, step=10, ceiling=150, ttl=60)
+    assert_type(counted.advance([tick], cost=2), list[TimerResult])
+
     entry = assert_type(counted.entry("search.hour"), Entry | None)
     if entry is not None:
         assert_type(entry.key, str)
@@ -102,6 +108,8 @@ async def twins(counted: Counter) -> None:
     assert_type(await counted.aset("stock", 9, if_equal=10), bool)
     assert_type(await counted.adecrement_if_exists("stock", 3), DecrementResult)
     assert_type(await counted.atake([Budget("search.hour", 100, 3600)]), list[DecrementResult])
+    await counted.arefund([Budget("search.hour", 100, 3600)])
+    assert_type(await counted.aadvance([Timer("tick", 0, 1, 9, None)]), list[TimerResult])
     assert_type(await counted.aentry("search.hour"), Entry | None)
     entries = assert_type(counted.ascan("search."), AsyncIterator[Entry])
     assert "search.hour" in [each.key async for each in entries]

@@ -12,12 +12,16 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Timer,
+    TimerResult,
     Ttl,
     check_key,
     check_prefix,
     checked_amount,
     checked_budgets,
     checked_keys,
+    checked_refund,
+    checked_timers,
     checked_value,
     milliseconds,
 )
@@ -144,6 +148,40 @@ class MemoryCounter(Counter):
 
     async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
         return self.take(budgets, cost)
+
+    def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        budgets = checked_budgets(budgets)
+        cost = checked_refund(budgets, cost)
+        with self._lock:
+            now = self._now()
+            for budget in budgets:
+                stored = self._live(budget.key, now)
+                if stored:
+                    room = max(0, budget.limit - stored.value)
+                    self._change(budget.key, stored, min(cost, room))
+
+    async def arefund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        self.refund(budgets, cost)
+
+    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        timers = checked_timers(timers)
+        cost = checked_amount(cost, "cost")
+        durations = [milliseconds(timer.ttl) for timer in timers]
+        with self._lock:
+            now = self._now()
+            values = [max(timer.start, self._value(timer.key, now)) for timer in timers]
+            moved = [value + cost * timer.step for value, timer in zip(values, timers, strict=True)]
+            success = all(
+                value <= timer.ceiling for value, timer in zip(moved, timers, strict=True)
+            )
+            if success:
+                values = moved
+                for timer, value, duration in zip(timers, values, durations, strict=True):
+                    self._create(timer.key, value, duration, now)
+            return [TimerResult(value, success) for value in values]
+
+    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        return self.advance(timers, cost)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         check_key(key)

@@ -8,9 +8,12 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Timer,
+    TimerResult,
     Ttl,
     checked_budgets,
     checked_keys,
+    checked_timers,
 )
 
 
@@ -99,6 +102,26 @@ class CounterMiddleware(Counter):
         budgets = checked_budgets(budgets)
         with self.around("take", tuple(budget.key for budget in budgets)):
             return await self.next.atake(budgets, cost)
+
+    def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        budgets = checked_budgets(budgets)
+        with self.around("refund", tuple(budget.key for budget in budgets)):
+            self.next.refund(budgets, cost)
+
+    async def arefund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        budgets = checked_budgets(budgets)
+        with self.around("refund", tuple(budget.key for budget in budgets)):
+            await self.next.arefund(budgets, cost)
+
+    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        timers = checked_timers(timers)
+        with self.around("advance", tuple(timer.key for timer in timers)):
+            return self.next.advance(timers, cost)
+
+    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        timers = checked_timers(timers)
+        with self.around("advance", tuple(timer.key for timer in timers)):
+            return await self.next.aadvance(timers, cost)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         with self.around("set", (key,)):

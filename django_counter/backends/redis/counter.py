@@ -11,21 +11,27 @@ from django_counter.backends.redis.server import Server
 from django_counter.base import (
     INT64_MAX,
     INT64_MIN,
+    TIMER_MAX,
     Budget,
     Counter,
     DecrementResult,
     Entry,
+    Timer,
+    TimerResult,
     Ttl,
     check_key,
     check_prefix,
     checked_amount,
     checked_budgets,
     checked_keys,
+    checked_refund,
+    checked_timers,
     checked_value,
     milliseconds,
 )
 from django_counter.exceptions import CounterTypeError
 
+SCRIPTS = ("increment", "take", "refund", "advance", "set", "entries")
 SCAN_COUNT = 1000  # keys that the server looks through for one page
 
 
@@ -43,7 +49,7 @@ class RedisCounter(Counter):
         self._prefix = f"{key_prefix}:"
         self._lane = Lane(server)
         self._async_lane = AsyncLane(server) if server.known else ThreadLane(self._lane)
-        self._scripts = {name: script(name) for name in ("increment", "take", "set", "entries")}
+        self._scripts = {name: script(name) for name in SCRIPTS}
 
     def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
         return int(self._lane.call(self._increment(key, value, ttl)))
@@ -142,6 +148,33 @@ class RedisCounter(Counter):
         for budget in budgets:
             arguments += budget.limit, milliseconds(budget.ttl) or "", cost + budget.floor
         return self._run("take", [budget.key for budget in budgets], arguments, "take", cost)
+
+    def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        self._lane.call(self._refund(checked_budgets(budgets), cost))
+
+    async def arefund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
+        await self._async_lane.call(self._refund(checked_budgets(budgets), cost))
+
+    def _refund(self, budgets: list[Budget], cost: int) -> Call:
+        cost = checked_refund(budgets, cost)
+        arguments: list[str | int] = [cost]
+        for budget in budgets:
+            arguments += budget.limit, budget.limit - cost
+        return self._run("refund", [budget.key for budget in budgets], arguments, "refund", cost)
+
+    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        return _advanced(self._lane.call(self._advance(checked_timers(timers), cost)))
+
+    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+        return _advanced(await self._async_lane.call(self._advance(checked_timers(timers), cost)))
+
+    def _advance(self, timers: list[Timer], cost: int) -> Call:
+        cost = checked_amount(cost, "cost")
+        arguments: list[str | int] = []
+        for timer in timers:
+            distance = min(cost * timer.step, TIMER_MAX + 1)  # either is too far
+            arguments += timer.start, distance, timer.ceiling, milliseconds(timer.ttl) or ""
+        return self._run("advance", [timer.key for timer in timers], arguments, "advance", cost)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         return bool(self._lane.call(self._set(key, value, ttl, if_equal)))
@@ -273,6 +306,11 @@ def _taken(reply: Reply, budgets: list[Budget]) -> list[DecrementResult]:
         DecrementResult(_value(each, budget.key), existed=True, success=drawn == 1)
         for budget, each in zip(budgets, left, strict=True)
     ]
+
+
+def _advanced(reply: Reply) -> list[TimerResult]:
+    moved, *values = reply
+    return [TimerResult(int(value), moved == 1) for value in values]
 
 
 def _entry(reply: Reply, key: str) -> Entry | None:

@@ -1,0 +1,20 @@
+"""Fixtures for the tests of projects."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from django_counter.testing import Clock
+
+
+@pytest.fixture
+def memory_counters() -> "Iterator[Clock]":
+    """Counters in memory, on the clock that this gives: see testing.override_counters."""
+    from django_counter.testing import override_counters  # noqa: PLC0415 - needs settings
+
+    counters = override_counters()
+    clock = counters.enable()
+    yield clock
+    counters.disable()

@@ -1,0 +1,67 @@
+"""What an algorithm is to a rate limit."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django_counter.base import Counter
+from django_counter.ratelimit.decisions import Standing
+from django_counter.ratelimit.rates import Rate
+
+# Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
+# One that ended early would be whole again, and that at the busiest moment.
+GRACE = 1.0
+
+
+class Place(NamedTuple):
+    """Where the counters of one limit and identity are."""
+
+    key: str  # what their keys begin with
+    digest: str  # of the identity: 32 hexadecimal digits
+
+    def shift(self, period: int) -> int:
+        """Return by how much to shift windows of this period: those of identities turn apart."""
+        return int(self.digest[:16], 16) % period
+
+
+class Draw(NamedTuple):
+    """What came of drawing a cost from all rates or from none."""
+
+    success: bool
+    values: Sequence[int | None]  # of keys(), after it; None = missing
+
+
+class Algorithm(ABC):
+    """The counters of several rates, drawn together. `now` is in seconds since 1970."""
+
+    def __init__(self, rates: Sequence[Rate]) -> None:
+        self.rates = rates
+
+    @abstractmethod
+    def keys(self, place: Place, now: float) -> list[str]:
+        """Return the keys of all counters that matter now."""
+
+    @abstractmethod
+    def draw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
+        """Draw a cost > 0 from all rates, or from none."""
+
+    @abstractmethod
+    async def adraw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
+        """See draw()."""
+
+    @abstractmethod
+    def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
+        """Give back a cost that was drawn; no rate gets more than its limit."""
+
+    @abstractmethod
+    async def arefund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
+        """See refund()."""
+
+    def forget(self, keys: Sequence[str]) -> None:  # noqa: B027 - only one of them remembers
+        """Forget what this process knows of counters that were deleted."""
+
+    @abstractmethod
+    def standings(
+        self, values: Sequence[int | None], place: Place, cost: int, now: float
+    ) -> tuple[Standing, ...]:
+        """Return where each rate stands, to one who asks for a cost, by the values of keys()."""

@@ -1,0 +1,92 @@
+"""What a rate limit answers."""
+
+from dataclasses import dataclass, replace
+
+from django_counter.ratelimit.rates import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one rate stands after a decision."""
+
+    rate: Rate
+    remaining: int  # units that could be drawn now
+    reset_after: float  # seconds until it is whole again, or its window ends
+    retry_after: float  # seconds until the cost asked could be drawn, 0 when it could be now
+
+    def later(self, seconds: float) -> "Standing":
+        """See Decision.later()."""
+        return replace(
+            self,
+            reset_after=max(0.0, self.reset_after - seconds),
+            retry_after=max(0.0, self.retry_after - seconds),
+        )
+
+    def refunded(self, cost: int) -> "Standing":
+        """See Decision.refunded()."""
+        return replace(self, remaining=min(self.rate.limit, self.remaining + cost))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a hit is allowed. A limit of several rates answers with its tightest one."""
+
+    allowed: bool
+    limit: int  # units
+    remaining: int  # units that could be drawn now
+    reset_after: float  # seconds until the rate is whole again, or its window ends
+    retry_after: float  # seconds until the same hit could be allowed, 0 when this one was
+    name: str  # of the limit
+    identity: str  # the digest, as in the key of the budget
+    at: float  # when it was made, in seconds since 1970
+    standings: tuple[Standing, ...]  # one for each rate, in the order of the limit
+    degraded: str | None = None  # the on_error that decided, while the counters were away
+
+    def later(self, seconds: float) -> "Decision":
+        """Return the decision as it stands some seconds later, if nothing was drawn since."""
+        return replace(
+            self,
+            reset_after=max(0.0, self.reset_after - seconds),
+            retry_after=max(0.0, self.retry_after - seconds),
+            standings=tuple(standing.later(seconds) for standing in self.standings),
+        )
+
+    def refunded(self, cost: int) -> "Decision":
+        """Return the decision with a cost given back."""
+        standings = tuple(standing.refunded(cost) for standing in self.standings)
+        return replace(self, remaining=min(self.limit, self.remaining + cost), standings=standings)
+
+
+class RateLimited(Exception):
+    """A hit was denied. For use outside views: RateLimitMiddleware answers it with 429."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision)
+        self.decision = decision
+
+    def __str__(self) -> str:
+        wait = self.decision.retry_after
+        return f"the rate limit {self.decision.name!r} is reached, try again in {wait:.3f} s"
+
+
+def decide(
+    name: str, identity: str, at: float, allowed: bool, standings: tuple[Standing, ...]
+) -> Decision:
+    """Return the decision of the tightest of several rates."""
+    tightest = max(standings, key=_tightness)
+    return Decision(
+        allowed,
+        tightest.rate.limit,
+        tightest.remaining,
+        tightest.reset_after,
+        0.0 if allowed else tightest.retry_after,
+        name,
+        identity,
+        at,
+        standings,
+    )
+
+
+def _tightness(standing: Standing) -> tuple[float, int, float]:
+    """Order by how long a denied hit must wait, then by how little remains, then by its end."""
+    return standing.retry_after, -standing.remaining, standing.reset_after

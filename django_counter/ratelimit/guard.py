@@ -1,0 +1,133 @@
+"""One limit on requests: whom it counts, what a request costs, what becomes of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from django.http import HttpRequest, HttpResponseBase
+
+from django_counter.ratelimit import outages, response
+from django_counter.ratelimit.decisions import Decision
+from django_counter.ratelimit.digests import digest
+from django_counter.ratelimit.headers import apply_headers
+from django_counter.ratelimit.identity import Identity
+from django_counter.ratelimit.limit import RateLimit
+from django_counter.signals import rate_limited
+
+Cost: TypeAlias = int | Callable[[HttpRequest], int]
+RefundWhen: TypeAlias = Callable[[HttpRequest, Any], bool]
+
+
+class Hit(NamedTuple):
+    """A request at a limit."""
+
+    decision: Decision
+    identity: str
+    drawn: int  # by this hit: nothing where it was denied, or the request was counted before
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A limit, as it stands before a view or a site."""
+
+    limit: RateLimit
+    identity: Identity
+    cost: Cost = 1
+    on_error: str = "allow"
+    refund_when: RefundWhen | None = None
+
+    def hit(self, request: HttpRequest) -> Hit:
+        """Count a request, once, and keep the decision with it."""
+        identity = self.identity(request)
+        counted = self._counted(request, identity)
+        if counted:
+            return counted
+        cost = self._cost_of(request)
+        decision = outages.hit(self.limit, identity, cost, self.on_error)
+        if not decision.allowed:
+            rate_limited.send_robust(
+                RateLimit, request=request, limit=self.limit, decision=decision
+            )
+        return _kept(request, decision, identity, cost)
+
+    async def ahit(self, request: HttpRequest) -> Hit:
+        """See hit()."""
+        identity = await self.identity.aidentify(request)
+        counted = self._counted(request, identity)
+        if counted:
+            return counted
+        cost = self._cost_of(request)
+        decision = await outages.ahit(self.limit, identity, cost, self.on_error)
+        if not decision.allowed:
+            await rate_limited.asend_robust(
+                RateLimit, request=request, limit=self.limit, decision=decision
+            )
+        return _kept(request, decision, identity, cost)
+
+    def settle(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
+        """Give the hit back where the answer calls for it; put the headers on the answer."""
+        if self._refunds(request, hit, answer) and outages.refund(
+            self.limit, hit.identity, hit.drawn, hit.decision.at
+        ):
+            _note_refund(request, hit)
+        apply_headers(answer, decisions_of(request))
+
+    async def asettle(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
+        """See settle()."""
+        if self._refunds(request, hit, answer) and await outages.arefund(
+            self.limit, hit.identity, hit.drawn, hit.decision.at
+        ):
+            _note_refund(request, hit)
+        apply_headers(answer, decisions_of(request))
+
+    def _counted(self, request: HttpRequest, identity: str) -> Hit | None:
+        """Return the hit of a request that this limit has counted before, in another place."""
+        decisions = decisions_of(request)
+        if decisions:
+            hexadecimal = digest(identity)
+            for decision in decisions:
+                if decision.identity == hexadecimal and self.limit.made(decision):
+                    return Hit(decision, identity, 0)
+        return None
+
+    def _cost_of(self, request: HttpRequest) -> int:
+        return self.cost if isinstance(self.cost, int) else self.cost(request)
+
+    def _refunds(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> bool:
+        return bool(hit.drawn and self.refund_when and self.refund_when(request, answer))
+
+
+def decisions_of(request: HttpRequest) -> list[Decision]:
+    """Return request.rate_limits: the decisions on a request so far."""
+    return request.__dict__.setdefault("rate_limits", [])  # type: ignore[no-any-return]
+
+
+def refusal(request: HttpRequest, decision: Decision) -> HttpResponseBase:
+    """Return the answer to a denied request: 429, or 503 where an outage denied it."""
+    if decision.degraded == "deny":
+        answer = response.unavailable(request, decision.retry_after)
+    else:
+        answer = response.denied(request, decision)
+    apply_headers(answer, decisions_of(request))
+    return answer
+
+
+async def arefusal(request: HttpRequest, decision: Decision) -> HttpResponseBase:
+    """See refusal()."""
+    if decision.degraded == "deny":
+        answer = await response.aunavailable(request, decision.retry_after)
+    else:
+        answer = await response.adenied(request, decision)
+    apply_headers(answer, decisions_of(request))
+    return answer
+
+
+def _note_refund(request: HttpRequest, hit: Hit) -> None:
+    decisions = decisions_of(request)
+    decisions[decisions.index(hit.decision)] = hit.decision.refunded(hit.drawn)
+
+
+def _kept(request: HttpRequest, decision: Decision, identity: str, cost: int) -> Hit:
+    decisions_of(request).append(decision)
+    drawn = cost if decision.allowed and not decision.degraded else 0
+    return Hit(decision, identity, drawn)

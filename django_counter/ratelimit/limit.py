@@ -1,0 +1,202 @@
+"""A rate limit: rates, a name, and the hits of identities."""
+
+import re
+from weakref import WeakSet
+
+from django_counter.base import Counter, Entry, checked_amount
+from django_counter.handler import DEFAULT_ALIAS, counters
+from django_counter.ratelimit import clock
+from django_counter.ratelimit.algorithms import (
+    Algorithm,
+    Draw,
+    FixedWindow,
+    Place,
+    SlidingWindow,
+    TokenBucket,
+)
+from django_counter.ratelimit.decisions import Decision, Standing, decide
+from django_counter.ratelimit.deny_cache import DenyCache
+from django_counter.ratelimit.digests import digest
+from django_counter.ratelimit.rates import parse_rate
+from django_counter.ratelimit.settings import setting
+
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "fixed": FixedWindow,
+    "sliding": SlidingWindow,
+    "token_bucket": TokenBucket,
+}
+_NAME = re.compile(r"[A-Za-z0-9_.:/<> -]{1,128}")
+
+
+class RateLimit:
+    """So many hits of one identity in a time: `RateLimit("10/s", "1000/h", name="search")`.
+
+    All rates are drawn, or none. `algorithm` is "fixed", "sliding" or "token_bucket"; `using` is an
+    alias of COUNTERS. Limits of one name and rate share their budgets, in all processes.
+
+    Where the counters are away, each method raises their CounterError.
+    """
+
+    def __init__(
+        self, *rates: str, name: str, algorithm: str = "fixed", using: str = DEFAULT_ALIAS
+    ) -> None:
+        if not rates:
+            raise ValueError("a rate limit needs a rate, such as '100/h'")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name: 1 to 128 letters, digits, spaces and _.:/<>-")
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"{algorithm!r} is no algorithm. They are {list(ALGORITHMS)}")
+        self.rates = tuple(parse_rate(rate) for rate in rates)
+        if len(set(self.rates)) < len(self.rates):
+            raise ValueError("a rate limit has each rate once")
+        self.name = name
+        self.algorithm = algorithm
+        self.using = using
+        self.largest_cost = min(rate.limit for rate in self.rates)
+        self._algorithm = ALGORITHMS[algorithm](self.rates)
+        self._denials = DenyCache()
+        declared.add(self)
+
+    def __repr__(self) -> str:
+        rates = ", ".join(repr(str(rate)) for rate in self.rates)
+        kind = f"algorithm={self.algorithm!r}, using={self.using!r}"
+        return f"RateLimit({rates}, name={self.name!r}, {kind})"
+
+    def hit(self, identity: str, cost: int = 1) -> Decision:
+        """Draw a cost from the limit of an identity. A denied hit draws nothing; cost 0 peeks.
+
+        Raise ValueError for a cost above a rate's limit: it could never be allowed.
+        """
+        if type(cost) is int and cost == 0:
+            return self.peek(identity)
+        now = clock.now()
+        known = self._known(identity, cost, now)
+        if known:
+            return known
+        place = self._place(identity)
+        draw = self._algorithm.draw(self._counter(), place, cost, now)
+        return self._decide(identity, place, cost, now, draw)
+
+    async def ahit(self, identity: str, cost: int = 1) -> Decision:
+        """See hit()."""
+        if type(cost) is int and cost == 0:
+            return await self.apeek(identity)
+        now = clock.now()
+        known = self._known(identity, cost, now)
+        if known:
+            return known
+        place = self._place(identity)
+        draw = await self._algorithm.adraw(self._counter(), place, cost, now)
+        return self._decide(identity, place, cost, now, draw)
+
+    def peek(self, identity: str) -> Decision:
+        """Return what a hit of cost 1 would be answered, and draw nothing."""
+        if not setting("ENABLED"):
+            return self.whole(identity)
+        now = clock.now()
+        place = self._place(identity)
+        counter = self._counter()
+        entries = [counter.entry(key) for key in self._algorithm.keys(place, now)]
+        return self._look(place, entries, now)
+
+    async def apeek(self, identity: str) -> Decision:
+        """See peek()."""
+        if not setting("ENABLED"):
+            return self.whole(identity)
+        now = clock.now()
+        place = self._place(identity)
+        counter = self._counter()
+        entries = [await counter.aentry(key) for key in self._algorithm.keys(place, now)]
+        return self._look(place, entries, now)
+
+    def refund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
+        """Give back a hit that was decided `at` a time, without which it is taken to be of now.
+
+        A hit of a window that has ended frees nothing in the present one.
+        """
+        self._check_cost(cost)
+        if not setting("ENABLED"):
+            return
+        then = clock.now() if at is None else at
+        self._algorithm.refund(self._counter(), self._place(identity), cost, then)
+        self._denials.forget(identity)
+
+    async def arefund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
+        """See refund()."""
+        self._check_cost(cost)
+        if not setting("ENABLED"):
+            return
+        then = clock.now() if at is None else at
+        await self._algorithm.arefund(self._counter(), self._place(identity), cost, then)
+        self._denials.forget(identity)
+
+    def reset(self, identity: str) -> None:
+        """Give an identity its whole limit back. Other processes may deny it a moment longer."""
+        keys = self._algorithm.keys(self._place(identity), clock.now())
+        for key in keys:
+            self._counter().delete(key)
+        self._forget(identity, keys)
+
+    async def areset(self, identity: str) -> None:
+        """See reset()."""
+        keys = self._algorithm.keys(self._place(identity), clock.now())
+        for key in keys:
+            await self._counter().adelete(key)
+        self._forget(identity, keys)
+
+    def whole(self, identity: str) -> Decision:
+        """Return the decision on one who has drawn nothing, without asking anyone."""
+        standings = tuple(Standing(rate, rate.limit, 0.0, 0.0) for rate in self.rates)
+        return decide(self.name, digest(identity), clock.now(), True, standings)
+
+    def _known(self, identity: str, cost: int, now: float) -> Decision | None:
+        """Return a decision that needs no counter."""
+        self._check_cost(cost)
+        if not setting("ENABLED"):
+            return self.whole(identity)
+        return self._denials.get(identity, cost, now)
+
+    def _check_cost(self, cost: int) -> None:
+        cost = checked_amount(cost, "cost")
+        if cost > self.largest_cost:
+            raise ValueError(f"a cost of {cost} can never be allowed by {self!r}")
+
+    def _counter(self) -> Counter:
+        return counters[self.using]
+
+    def _place(self, identity: str) -> Place:
+        # The braces let all counters of an identity lie in one slot of a cluster.
+        hexadecimal = digest(identity)
+        return Place(f"limit:{self.name}:{{{hexadecimal}}}", hexadecimal)
+
+    def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
+        asked = 0 if draw.success else cost
+        standings = self._algorithm.standings(draw.values, place, asked, now)
+        decision = decide(self.name, place.digest, now, draw.success, standings)
+        if not decision.allowed:
+            self._denials.add(identity, cost, decision, now)
+        return decision
+
+    def _look(self, place: Place, entries: list[Entry | None], now: float) -> Decision:
+        values = [entry and entry.value for entry in entries]
+        standings = self._algorithm.standings(values, place, 1, now)
+        allowed = all(standing.remaining > 0 for standing in standings)
+        return decide(self.name, place.digest, now, allowed, standings)
+
+    def made(self, decision: Decision) -> bool:
+        """Return whether a decision is on the budgets of this limit."""
+        rates = tuple(standing.rate for standing in decision.standings)
+        return decision.name == self.name and rates == self.rates
+
+    def forget(self) -> None:
+        """Forget what this process knows of all identities: denials, and ended windows."""
+        self._denials = DenyCache()
+        self._algorithm = ALGORITHMS[self.algorithm](self.rates)
+
+    def _forget(self, identity: str, keys: list[str]) -> None:
+        self._denials.forget(identity)
+        self._algorithm.forget(keys)
+
+
+# The limits that this process has made, as long as they live.
+declared: WeakSet[RateLimit] = WeakSet()

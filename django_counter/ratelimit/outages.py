@@ -1,0 +1,130 @@
+"""What becomes of a hit while the counters are away."""
+
+import logging
+import time
+from dataclasses import replace
+from functools import lru_cache
+from threading import Lock
+
+from django_counter.backends.memory import MemoryCounter
+from django_counter.base import Counter
+from django_counter.exceptions import CounterError
+from django_counter.ratelimit import clock
+from django_counter.ratelimit.decisions import Decision
+from django_counter.ratelimit.limit import RateLimit, declared
+from django_counter.ratelimit.settings import setting
+from django_counter.signals import rate_limit_error
+
+ON_ERROR = ("allow", "deny", "raise", "local")
+RETRY_AFTER = 1.0  # seconds, of a hit that "deny" has denied
+LOG_INTERVAL = 1.0  # seconds
+
+logger = logging.getLogger("django_counter.ratelimit")
+
+
+def check_on_error(on_error: str) -> None:
+    """Refuse what is no way to meet an outage."""
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error must be one of {list(ON_ERROR)}, not {on_error!r}")
+
+
+def hit(limit: RateLimit, identity: str, cost: int, on_error: str) -> Decision:
+    """Return limit.hit(), or what `on_error` says when the counters are away.
+
+    A hit whose outcome is unknown may have been drawn. It counts as taken: nobody repeats it.
+    """
+    try:
+        return limit.hit(identity, cost)
+    except CounterError as error:
+        rate_limit_error.send_robust(RateLimit, limit=limit, error=error)
+        return _decide(limit, identity, cost, on_error, error)
+
+
+async def ahit(limit: RateLimit, identity: str, cost: int, on_error: str) -> Decision:
+    """See hit()."""
+    try:
+        return await limit.ahit(identity, cost)
+    except CounterError as error:
+        await rate_limit_error.asend_robust(RateLimit, limit=limit, error=error)
+        return _decide(limit, identity, cost, on_error, error)
+
+
+def refund(limit: RateLimit, identity: str, cost: int, at: float) -> bool:
+    """Give a hit back, if the counters are there, and return whether they were."""
+    try:
+        limit.refund(identity, cost, at=at)
+    except CounterError as error:
+        rate_limit_error.send_robust(RateLimit, limit=limit, error=error)
+        _log.error("A rate limit could not give a hit back: %s", type(error).__name__)
+        return False
+    return True
+
+
+async def arefund(limit: RateLimit, identity: str, cost: int, at: float) -> bool:
+    """See refund()."""
+    try:
+        await limit.arefund(identity, cost, at=at)
+    except CounterError as error:
+        await rate_limit_error.asend_robust(RateLimit, limit=limit, error=error)
+        _log.error("A rate limit could not give a hit back: %s", type(error).__name__)
+        return False
+    return True
+
+
+def forget() -> None:
+    """Forget the shares of limits that this process has counted by itself."""
+    _local.cache_clear()
+
+
+def _decide(
+    limit: RateLimit, identity: str, cost: int, on_error: str, error: CounterError
+) -> Decision:
+    if on_error == "raise":
+        raise error
+    _log.error("Rate limits cannot be asked, on_error is %r: %s", on_error, type(error).__name__)
+    if on_error == "local":
+        with _lock:
+            local = _local(limit, max(1, setting("PROCESSES")))
+        return replace(local.hit(identity, min(cost, local.largest_cost)), degraded=on_error)
+    decision = replace(limit.whole(identity), degraded=on_error)
+    if on_error == "allow":
+        return decision
+    return replace(decision, allowed=False, remaining=0, retry_after=RETRY_AFTER)
+
+
+class _LocalLimit(RateLimit):
+    """One process's share of a limit, in its memory."""
+
+    def __init__(self, limit: RateLimit, processes: int) -> None:
+        shares = (rate._replace(limit=max(1, rate.limit // processes)) for rate in limit.rates)
+        rates = dict.fromkeys(str(share) for share in shares)
+        super().__init__(*rates, name=limit.name, algorithm=limit.algorithm)
+        declared.discard(self)  # it is part of one that is declared
+        self._memory = MemoryCounter(clock=lambda: clock.now())
+
+    def _counter(self) -> Counter:
+        return self._memory
+
+
+_lock = Lock()  # two threads at once would make two shares
+
+
+@lru_cache(maxsize=1024)
+def _local(limit: RateLimit, processes: int) -> _LocalLimit:
+    return _LocalLimit(limit, processes)
+
+
+class _RareLog:
+    """Log at most once in LOG_INTERVAL: an outage meets every request."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def error(self, message: str, *arguments: object) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + LOG_INTERVAL
+            logger.error(message, *arguments)
+
+
+_log = _RareLog()

@@ -1,0 +1,24 @@
+"""settings.RATE_LIMIT, with what it leaves out."""
+
+from typing import Any
+
+from django.conf import settings
+
+DEFAULTS: dict[str, Any] = {
+    "ALLOW_NETWORKS": (),  # addresses that the site-wide limit passes by
+    "ALLOW_USERS": (),  # user names that it passes by
+    "DEFAULT": None,  # the site-wide limit: {"RATE": "100/m", "KEY": "ip"}
+    "DENY_CACHE": 1.0,  # seconds; 0 = off
+    "ENABLED": True,
+    "HEADERS": "standard",  # or "legacy", "both"
+    "IPV6_PREFIX": 64,  # bits that identify a client
+    "PROCESSES": 1,  # that share a limit while the counters are away and on_error is "local"
+    "RESPONSE": None,  # dotted path of a function(request, decision) -> HttpResponse
+    "SECRET": None,  # the key of the digests of identities; None = derived from SECRET_KEY
+    "TRUSTED_PROXIES": None,  # networks, or how many proxies stand in front
+}
+
+
+def setting(name: str) -> Any:
+    """Return RATE_LIMIT[name], or its default."""
+    return getattr(settings, "RATE_LIMIT", DEFAULTS).get(name, DEFAULTS[name])

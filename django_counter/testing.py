@@ -1,0 +1,72 @@
+"""Help for the tests of projects: counters in memory, a clock to move, rate limits switched off."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.test import override_settings
+from django.test.utils import TestContextDecorator
+
+from django_counter.handler import DEFAULT_ALIAS
+from django_counter.ratelimit import clock
+
+MEMORY = "django_counter.backends.memory.MemoryCounter"
+
+
+class Clock:
+    """A clock that stands still until it is moved. It begins at the time of its making."""
+
+    def __init__(self) -> None:
+        self.seconds = time.time()
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def move(self, seconds: float) -> None:
+        """Let time pass, for ttls and for windows."""
+        self.seconds += seconds
+
+
+class override_counters(TestContextDecorator):
+    """Keep all counters in memory, empty, on a clock of their own.
+
+    A decorator of tests and of TestCase classes, and a context manager that gives the Clock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._real_now = clock.now
+
+    def enable(self) -> Clock:
+        moved = Clock()
+        entries = getattr(settings, "COUNTERS", {DEFAULT_ALIAS: {}})
+        in_memory = {"BACKEND": MEMORY, "OPTIONS": {"clock": moved}}
+        self._settings = override_settings(
+            COUNTERS={alias: {**entry, **in_memory} for alias, entry in entries.items()}
+        )
+        self._settings.enable()
+        self._real_now, clock.now = clock.now, moved
+        return moved
+
+    def disable(self) -> None:
+        clock.now = self._real_now
+        self._settings.disable()
+
+
+class rate_limits_disabled(TestContextDecorator):
+    """Let every request pass, uncounted: RATE_LIMIT["ENABLED"] is off."""
+
+    def enable(self) -> None:
+        configured: dict[str, Any] = getattr(settings, "RATE_LIMIT", {})
+        self._settings = override_settings(RATE_LIMIT={**configured, "ENABLED": False})
+        self._settings.enable()
+
+    def disable(self) -> None:
+        self._settings.disable()
+
+
+def move_clock(seconds: float) -> None:
+    """Let time pass inside override_counters()."""
+    if not isinstance(clock.now, Clock):
+        raise RuntimeError("move_clock() works inside override_counters()")
+    clock.now.move(seconds)
