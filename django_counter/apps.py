@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core import checks
 from django.core.signals import setting_changed
 
 from django_counter.checks import check_counters
 from django_counter.handler import counters
+from django_counter.ratelimit import outages
+from django_counter.ratelimit.checks import check_declared_limits, check_rate_limit
+from django_counter.ratelimit.limit import declared
 
 
 class DjangoCounterConfig(AppConfig):
@@ -16,6 +19,12 @@ class DjangoCounterConfig(AppConfig):
 
     def ready(self) -> None:
         checks.register(check_counters, "counters")
+        for check in (check_rate_limit, check_declared_limits):
+            checks.register(check, "rate_limits")
+        if apps.is_installed("rest_framework"):
+            from django_counter.contrib.drf import check_throttles  # noqa: PLC0415 - optional
+
+            checks.register(check_throttles, "rate_limits")
         setting_changed.connect(_forget_counters, dispatch_uid="django_counter")
 
 
@@ -23,3 +32,6 @@ def _forget_counters(*, setting: str, **kwargs: Any) -> None:
     """Compose the counters anew after override_settings()."""
     if setting in {"COUNTERS", "CACHES"}:
         counters.reset()
+        outages.forget()
+        for limit in list(declared):
+            limit.forget()

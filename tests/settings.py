@@ -6,6 +6,9 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "example_project.urls"
 STATIC_URL = "static/"
 INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_counter",
     "example_project.links",

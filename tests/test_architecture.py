@@ -38,7 +38,28 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.backends",
         "django_counter.handler",
     ),
-    "django_counter.apps": ("django_counter.checks", "django_counter.handler"),
+    "django_counter.signals": (),
+    "django_counter.ratelimit": (
+        "django_counter.backends.memory",
+        "django_counter.base",
+        "django_counter.exceptions",
+        "django_counter.handler",
+        "django_counter.ratelimit",
+        "django_counter.signals",
+    ),
+    "django_counter.contrib": (
+        "django_counter.exceptions",
+        "django_counter.handler",
+        "django_counter.ratelimit",
+    ),
+    "django_counter.testing": ("django_counter.handler", "django_counter.ratelimit"),
+    "django_counter.pytest_plugin": ("django_counter.testing",),
+    "django_counter.apps": (
+        "django_counter.checks",
+        "django_counter.contrib",
+        "django_counter.handler",
+        "django_counter.ratelimit",
+    ),
     "django_counter": (
         "django_counter.base",
         "django_counter.exceptions",
@@ -52,7 +73,17 @@ LIBRARIES: dict[str, set[str]] = {
     "django_counter.handler": {"django"},
     "django_counter.checks": {"django", "django_redis", "redis"},
     "django_counter.apps": {"django"},
+    "django_counter.signals": {"django"},
+    "django_counter.ratelimit": {"asgiref", "django"},
+    "django_counter.ratelimit.addresses": {"django", "python_ipware"},
+    "django_counter.ratelimit.headers": {"django", "http_sf"},
+    "django_counter.contrib.drf": {"django", "python_ipware", "rest_framework"},
+    "django_counter.contrib.ninja": {"django", "ninja"},
+    "django_counter.testing": {"django"},
+    "django_counter.pytest_plugin": {"pytest"},
 }
+# For types only, or only where an optional package is installed, or once settings are there.
+LATE_IMPORTS = {"django_counter.apps", "django_counter.contrib.drf", "django_counter.pytest_plugin"}
 WITHOUT_DRIVER = [
     "django_counter",
     "django_counter.base",
@@ -123,7 +154,7 @@ def test_a_module_imports_the_libraries_of_its_layer(module: str) -> None:
 def test_imports_stand_at_the_top(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text("utf-8"))
     everywhere = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert all(node in tree.body for node in everywhere)
+    assert module in LATE_IMPORTS or all(node in tree.body for node in everywhere)
 
 
 def test_no_modules_import_each_other() -> None:
@@ -188,6 +219,8 @@ def modules_after(module: str) -> set[str]:
 
 @each_module
 def test_a_module_can_be_imported_without_settings(module: str) -> None:
+    if inside(module, "django_counter.contrib"):
+        return  # what it builds on reads settings when it is imported
     assert module in modules_after(module)
 
 
