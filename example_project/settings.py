@@ -13,21 +13,35 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "example_project.debug.ReportFilter"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "example_project.links",  # before django_counter: its page for 429 is found first
     "django_counter",
-    "example_project.links",
 ]
+# Sessions and users are loaded by who asks for them. A click does not.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.contrib.auth.context_processors.auth"]},
+    }
+]
 ROOT_URLCONF = "example_project.urls"
 WSGI_APPLICATION = "example_project.wsgi.application"
 STATIC_URL = "/static/"
 TIME_ZONE = "UTC"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 
 DATABASES = {
     "default": {
@@ -60,4 +74,11 @@ COUNTERS = {
         "MIDDLEWARE": ["django_counter.middleware.LoggingMiddleware"],
         "OPTIONS": {"cache": "counters"},
     }
+}
+
+# The limits themselves stand at the views. These are the defaults, but for the first.
+RATE_LIMIT = {
+    "HEADERS": "both",  # RateLimit and RateLimit-Policy, and X-RateLimit-* for older clients
+    "TRUSTED_PROXIES": 0,  # none in front of this site: X-Forwarded-For is what anyone writes
+    "DENY_CACHE": 1,  # seconds in which a process refuses again without asking the server
 }

@@ -45,11 +45,27 @@ def clicks(slugs: Iterable[str]) -> Clicks:
     """Return the clicks of all these links, read in one round trip."""
     keys = {slug: key(slug) for slug in slugs}
     try:
-        values = counter.multi_get(keys.values())
+        return of_values(keys, counter.multi_get(keys.values()))
     except CounterError as error:
-        logger.warning("Clicks are shown as unavailable: %s", error)
-        return Clicks(dict.fromkeys(keys), None)
+        return unavailable(keys, error)
+
+
+async def aclicks(slugs: Iterable[str]) -> Clicks:
+    """See clicks()."""
+    keys = {slug: key(slug) for slug in slugs}
+    try:
+        return of_values(keys, await counter.amulti_get(keys.values()))
+    except CounterError as error:
+        return unavailable(keys, error)
+
+
+def of_values(keys: dict[str, str], values: dict[str, int]) -> Clicks:
     return Clicks({slug: values[keys[slug]] for slug in keys}, sum(values.values()))
+
+
+def unavailable(keys: dict[str, str], error: CounterError) -> Clicks:
+    logger.warning("Clicks are shown as unavailable: %s", error)
+    return Clicks(dict.fromkeys(keys), None)
 
 
 def log_uncounted(error: CounterError) -> None:

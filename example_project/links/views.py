@@ -5,6 +5,7 @@ from django.shortcuts import aget_object_or_404, get_object_or_404, redirect, re
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from django_counter.ratelimit import rate_limit
 from example_project.links.clicks import acount, clicks, count
 from example_project.links.forms import LinkForm
 from example_project.links.models import Link
@@ -13,6 +14,7 @@ NEWEST = 20  # links on the front page
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@rate_limit("10/m", key="ip", name="create", methods=["POST"])
 def home(request: HttpRequest) -> HttpResponse:
     """Show the newest links, and create one."""
     form = LinkForm(request.POST or None)

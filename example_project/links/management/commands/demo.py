@@ -14,11 +14,13 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django_redis import get_redis_connection
 from redis import RedisError
 
 HOST = "127.0.0.1"
+USER = "demo"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -68,7 +70,9 @@ class Command(BaseCommand):
         with counter_server() as (url, name):
             call_command("migrate", verbosity=0)
             call_command("loaddata", "samples", verbosity=0)
+            password = new_password()
             self.stdout.write(f"Counters are kept by {name}.")
+            self.stdout.write(f"Log in as {USER} with the password {password}")
             self.stdout.write(f"Open http://{HOST}:{port}/ (Ctrl-C ends it)")
             self.stdout.flush()
             self._serve(command, url)
@@ -101,6 +105,15 @@ def gunicorn(port: int, workers: int) -> list[str]:
     command += [f"--pythonpath={settings.BASE_DIR.parent}", f"--workers={workers}"]
     # Browsers hold connections open. With threads, none of them occupies a whole worker.
     return [*command, "--threads=4", "--graceful-timeout=5", "--no-control-socket"]
+
+
+def new_password() -> str:
+    """Return the password of the demo's user: a new one each time, and of no use elsewhere."""
+    password = secrets.token_urlsafe(9)
+    user, _ = get_user_model().objects.get_or_create(username=USER)
+    user.set_password(password)
+    user.save()
+    return password
 
 
 @contextmanager
