@@ -17,4 +17,7 @@ MIDDLEWARE = ["django.middleware.csrf.CsrfViewMiddleware"]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-COUNTERS = {"default": {"BACKEND": "django_counter.backends.memory.MemoryCounter"}}
+COUNTERS = {
+    alias: {"BACKEND": "django_counter.backends.memory.MemoryCounter"}
+    for alias in ("default", "elsewhere")
+}

@@ -7,11 +7,12 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
-from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
+from django_counter.exceptions import CounterConfigError
+from django_counter.handler import counters
+from django_counter.ratelimit.declared import declared_limits
 from django_counter.ratelimit.identity import parse_identity
-from django_counter.ratelimit.limit import declared
 from django_counter.ratelimit.outages import check_on_error
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import DEFAULTS, setting
@@ -27,26 +28,47 @@ def check_rate_limit(**kwargs: Any) -> Iterator[CheckMessage]:
     for name in configured:
         if name not in DEFAULTS:
             yield Error(f"RATE_LIMIT: unknown key {name!r}.", hint=known, id="django_counter.E011")
-    for name, (check, hint) in RULES.items():
-        try:
-            check(setting(name))
-        except (ImportError, TypeError, ValueError) as error:
-            yield Error(f"RATE_LIMIT[{name!r}]: {error}", hint=hint, id="django_counter.E012")
+    for name, (_, hint) in RULES.items():
+        fault = _fault(name)
+        if fault:
+            yield Error(f"RATE_LIMIT[{name!r}]: {fault}", hint=hint, id="django_counter.E012")
 
 
 def check_declared_limits(**kwargs: Any) -> Iterator[CheckMessage]:
-    """Check that limits of one name are one limit: they share budgets."""
-    if hasattr(settings, "ROOT_URLCONF"):
-        get_resolver().url_patterns  # noqa: B018 - imports the views, which declare limits
-    limits = {(limit.name, repr(limit)) for limit in list(declared)}
-    names = [name for name, _ in limits]
+    """Check that limits of one name are one limit, and that there is what they count in."""
+    if not isinstance(getattr(settings, "RATE_LIMIT", {}), dict) or _fault("DEFAULT"):
+        return  # the limit of the site is not known
+    limits = declared_limits()
+    kinds = [(limit.name, repr(limit)) for limit in limits]
+    names = [limit.name for limit in limits]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        kinds = " and ".join(sorted(text for each, text in limits if each == name))
+        texts = " and ".join(text for each, text in kinds if each == name)
         yield Error(
-            f"Two rate limits are named {name!r}: {kinds}.",
+            f"Two rate limits are named {name!r}: {texts}.",
             hint="Give each a name of its own, or use one RateLimit in both places.",
             id="django_counter.E013",
         )
+    try:
+        aliases = list(counters)
+    except CounterConfigError:
+        return  # they are not known: E001
+    for limit in limits:
+        if limit.using not in aliases:
+            yield Error(
+                f"COUNTERS has no alias {limit.using!r}, which {limit!r} uses.",
+                hint=f"Set its using= to one of {aliases}.",
+                id="django_counter.E015",
+            )
+
+
+def _fault(name: str) -> str | None:
+    """Return what is wrong with RATE_LIMIT[name], if anything is."""
+    check, _ = RULES[name]
+    try:
+        check(setting(name))
+    except (ImportError, TypeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def _switch(value: object) -> None:

@@ -83,12 +83,19 @@ class RateLimitMiddleware:
         return response
 
 
-def _guard_of(view: Callable[..., Any]) -> Guard | None:
-    """Return what stands before a view, None where nothing does."""
+def site_guard() -> Guard | None:
+    """Return what RATE_LIMIT["DEFAULT"] puts before all views, None without one."""
     default = setting("DEFAULT")
-    if not default or not setting("ENABLED") or getattr(view, "rate_limit_exempt", False):
+    if not default:
         return None
     return _guard(default["RATE"], default.get("KEY", "ip"), default.get("ON_ERROR", "allow"))
+
+
+def _guard_of(view: Callable[..., Any]) -> Guard | None:
+    """Return what stands before a view, None where nothing does."""
+    if not setting("ENABLED") or getattr(view, "rate_limit_exempt", False):
+        return None
+    return site_guard()
 
 
 @lru_cache(maxsize=1)  # of settings that have changed, as in tests, none may be left

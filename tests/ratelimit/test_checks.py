@@ -187,7 +187,11 @@ class TestNames:
 
     @pytest.mark.parametrize(
         ("rates", "options"),
-        [(("1/h", "9/d"), {}), (("1/h",), {"algorithm": "sliding"}), (("1/h",), {"using": "b"})],
+        [
+            (("1/h", "9/d"), {}),
+            (("1/h",), {"algorithm": "sliding"}),
+            (("1/h",), {"using": "elsewhere"}),
+        ],
     )
     def test_whatever_differs(self, rates: Any, options: Any) -> None:
         limits = [RateLimit("1/h", name="one name"), RateLimit(*rates, name="one name", **options)]
@@ -238,6 +242,20 @@ class TestNames:
         assert list(check_declared_limits()) == []
         outages.forget()
 
+    def test_the_limit_of_the_site_is_one_of_them(self) -> None:
+        mine = RateLimit("1/h", name="site")
+        with override_settings(RATE_LIMIT={"DEFAULT": {"RATE": "2/h"}}):
+            [error] = check_declared_limits()
+        assert error.id == "django_counter.E013"
+        assert repr(mine) in str(error.msg)
+
+    @pytest.mark.parametrize("value", [{"DEFAULT": {"RATE": "many"}}, "none"])
+    def test_without_the_limit_of_the_site_nothing_is_said(self, value: Any) -> None:
+        limits = [RateLimit("1/h", name="one name"), RateLimit("2/h", name="one name")]
+        with override_settings(RATE_LIMIT=value):
+            assert list(check_declared_limits()) == []
+        assert limits
+
     def test_views_are_imported_first(self) -> None:
         """A limit is known when its module is, which the URLs bring in."""
         with override_settings(ROOT_URLCONF="no_such_urls"), pytest.raises(ImportError):
@@ -246,6 +264,26 @@ class TestNames:
     def test_a_project_without_urls_is_none(self, settings: Any) -> None:
         del settings.ROOT_URLCONF
         assert list(check_declared_limits()) == []
+
+
+class TestAliases:
+    def test_an_unknown_alias_is_an_error(self) -> None:
+        limit = RateLimit("1/h", name="one name", using="nowhere")
+        [error] = check_declared_limits()
+        assert error.id == "django_counter.E015"
+        assert error.msg == f"COUNTERS has no alias 'nowhere', which {limit!r} uses."
+        assert error.hint == "Set its using= to one of ['default', 'elsewhere']."
+
+    def test_a_known_alias_is_none(self) -> None:
+        limit = RateLimit("1/h", name="one name", using="elsewhere")
+        assert list(check_declared_limits()) == []
+        assert limit
+
+    def test_counters_that_are_no_dict_are_told_elsewhere(self) -> None:
+        limit = RateLimit("1/h", name="one name", using="nowhere")
+        with override_settings(COUNTERS=[]):
+            assert list(check_declared_limits()) == []
+        assert limit
 
 
 async def aanswer_view(request: HttpRequest) -> HttpResponse:
