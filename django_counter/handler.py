@@ -59,7 +59,11 @@ class Definition:
 
     def check_options(self, backend: Callable[..., Counter]) -> None:
         """Refuse options that the backend does not know."""
-        known = [name for name in inspect.signature(backend).parameters if name != "key_prefix"]
+        try:
+            parameters = inspect.signature(backend).parameters
+        except ValueError as error:  # of some classes that are written in C
+            raise self.error(f"{self.backend} is no counter") from error
+        known = [name for name in parameters if name != "key_prefix"]
         for name in self.options:
             if name not in known:
                 raise self.error(f"unknown option {name!r}, {self.backend} has {known}")

@@ -250,6 +250,12 @@ def test_what_is_not_callable_is_named() -> None:
     assert refusal({"BACKEND": MEMORY, "MIDDLEWARE": [f"{HERE}.a_value"]}) == words
 
 
+def test_a_callable_whose_arguments_nobody_knows_is_no_counter() -> None:
+    assert refusal({"BACKEND": "builtins.dict"}) == (
+        "COUNTERS['default']: builtins.dict is no counter"
+    )
+
+
 @pytest.mark.parametrize("middleware", [Named, None, 5])
 def test_a_middleware_that_is_no_path_is_refused(middleware: Any) -> None:
     words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [middleware]})

@@ -40,7 +40,8 @@ def rate_limit(
     view; one whose path is not its own needs a name.
 
     `methods` are the HTTP methods that count, all without it. `cost` is a number, or a function
-    of the request; 0 draws nothing. With `when`, only the requests count for which it is true.
+    of the request; 0 draws nothing, and a request that costs more than the limit is answered with
+    400. With `when`, only the requests count for which it is true.
     `refund_when`, a function of the request and the response, gives the hit back. With `block` off
     the view runs in any case. The decisions are in `request.rate_limits`, in the order made.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 
 from django_counter.ratelimit import outages, response
@@ -91,7 +92,12 @@ class Guard:
         return None
 
     def _cost_of(self, request: HttpRequest) -> int:
-        return self.cost if isinstance(self.cost, int) else self.cost(request)
+        if isinstance(self.cost, int):
+            return self.cost
+        cost = self.cost(request)
+        if isinstance(cost, int) and cost > self.limit.largest_cost:
+            raise BadRequest(f"a cost of {cost} can never be allowed by {self.limit!r}")
+        return cost
 
     def _refunds(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> bool:
         return bool(hit.drawn and self.refund_when and self.refund_when(request, answer))

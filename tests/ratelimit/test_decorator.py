@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync, iscoroutinefunction
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import BadRequest, ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -468,9 +468,16 @@ class TestOptions:
         assert site.statuses(site.limited(limit), 1) == [200]
         assert site.statuses(free, 1) == [429]
 
-    def test_a_cost_that_can_never_be_allowed_is_an_error(self, site: Site) -> None:
-        with pytest.raises(ValueError, match="can never be allowed"):
-            site.get(site.limited("5/h", cost=lambda request: 6))
+    def test_a_request_whose_cost_can_never_be_allowed_is_a_bad_one(self, site: Site) -> None:
+        view = site.limited("5/h", "9/d", cost=lambda request: 6)
+        with pytest.raises(BadRequest, match="a cost of 6 can never be allowed"):
+            site.get(view)
+        assert remaining(site.get(site.limited("5/h", "9/d"))) == [4, 8]
+
+    @pytest.mark.parametrize("cost", ["6", -1, 1.5])
+    def test_a_cost_that_is_none_is_a_fault_of_its_function(self, site: Site, cost: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match="cost"):
+            site.get(site.limited("5/h", cost=lambda request: cost))
 
     def test_when_says_which_requests_count(self, site: Site) -> None:
         view = site.limited("1/h", when=lambda request: "robot" in request.headers["User-Agent"])
