@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clusters import Cluster
 from tests.servers import ServerProcess, redis_binary, valkey_binary
 
 
@@ -26,3 +27,10 @@ def redis_server() -> Iterator[ServerProcess]:
         pytest.skip(message)
     with ServerProcess(binary) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of the embedded Valkey, one for all tests: use unique keys."""
+    with Cluster(valkey_binary()) as cluster:
+        yield cluster

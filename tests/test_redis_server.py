@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from django_counter import CounterConfigError
-from django_counter.backends.redis.server import Server
+from django_counter.backends.redis.server import Server, pool_of
 from tests.servers import ServerProcess
 
 SECRET = "planted-secret"
@@ -41,7 +41,7 @@ def make_server(settings: Any) -> MakeServer:
         url += f"{'&' if '?' in url else '?'}client_name=server-{next(_numbers)}"
         cache = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": options}
         settings.CACHES = {"alias": cache}
-        return Server("alias", timeout)
+        return Server("alias", pool_of("alias"), timeout)
 
     return make
 
@@ -104,14 +104,14 @@ def test_retries_of_the_alias_are_left_out(make_server: MakeServer) -> None:
 
 def test_an_unknown_alias_is_a_configuration_error() -> None:
     with pytest.raises(CounterConfigError, match="no cache 'missing'"):
-        Server("missing", None)
+        pool_of("missing")
 
 
 def test_a_cache_that_is_not_of_django_redis_is_a_configuration_error(settings: Any) -> None:
     memory = "django.core.cache.backends.locmem.LocMemCache"
     settings.CACHES = {"alias": {"BACKEND": memory}}
     with pytest.raises(CounterConfigError, match="not a cache of django-redis"):
-        Server("alias", None)
+        pool_of("alias")
 
 
 def test_several_servers_are_a_configuration_error(make_server: MakeServer) -> None:
@@ -127,7 +127,7 @@ class ClusterClient(DefaultClient):
 
 
 def test_a_client_without_a_pool_is_a_configuration_error(make_server: MakeServer) -> None:
-    with pytest.raises(CounterConfigError, match="a cluster is not supported"):
+    with pytest.raises(CounterConfigError, match="for a cluster set CONNECTION_FACTORY"):
         make_server(CLIENT_CLASS="tests.test_redis_server.ClusterClient")
 
 

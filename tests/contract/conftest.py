@@ -9,6 +9,7 @@ import pytest
 
 from django_counter.base import Counter
 from django_counter.middleware import CounterMiddleware
+from tests.clusters import Cluster
 from tests.contract.stores import (
     IN_THE_MATRIX,
     VARIANTS,
@@ -17,6 +18,7 @@ from tests.contract.stores import (
     RedisStore,
     Store,
     Variant,
+    cluster_cache,
     fake_cache,
     server_cache,
 )
@@ -66,8 +68,8 @@ def counter(variant: Variant, composed: Counter, runner: asyncio.Runner) -> Coun
 
 @pytest.fixture
 def key() -> str:
-    """A key that no other test has."""
-    return f"{_SESSION}.{next(_NUMBERS)}."
+    """A key that no other test has. All that begins with it lies in one slot of a cluster."""
+    return f"{{{_SESSION}.{next(_NUMBERS)}}}."
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +92,11 @@ def valkey_store(valkey: ServerProcess, runner: asyncio.Runner) -> Iterator[Redi
 @pytest.fixture(scope="session")
 def redis_store(redis_server: ServerProcess, runner: asyncio.Runner) -> Iterator[RedisStore]:
     yield from opened(RedisStore(server_cache(own_database(redis_server)), short=0.005), runner)
+
+
+@pytest.fixture(scope="session")
+def cluster_store(cluster: Cluster, runner: asyncio.Runner) -> Iterator[RedisStore]:
+    yield from opened(RedisStore(cluster_cache(cluster), short=0.005), runner)
 
 
 def opened(store: RedisStore, runner: asyncio.Runner) -> Iterator[RedisStore]:

@@ -1,19 +1,19 @@
-"""A process that counts: `python -m tests.contract.count URL KEY sync|async`."""
+"""A process that counts: `python -m tests.contract.count CACHE KEY sync|async`."""
 
 import asyncio
+import json
 import sys
 
 from django.conf import settings
 
 from django_counter import counter
-from tests.contract.stores import server_cache
 
 CALLS = 1000
 TASKS = 10
 
 
-def main(url: str, key: str, kind: str) -> None:
-    settings.configure(CACHES={"default": server_cache(url)})
+def main(cache: str, key: str, kind: str) -> None:
+    settings.configure(CACHES={"default": json.loads(cache)})
     counter.get(key)
     print("ready", flush=True)
     sys.stdin.readline()

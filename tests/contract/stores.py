@@ -13,6 +13,7 @@ from fakeredis import FakeRedisConnection
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
 from django_counter.base import Counter, Entry
+from tests.clusters import Cluster
 
 PATIENCE = 10.0  # seconds
 POLL = 0.002  # seconds
@@ -32,12 +33,13 @@ class Variant(NamedTuple):
 
 VARIANTS = [
     Variant(backend, wrapped, asynchronous)
-    for backend in ("memory", "fakeredis", "valkey", "redis")
+    for backend in ("memory", "fakeredis", "valkey", "redis", "cluster")
     for wrapped in (False, True)
     for asynchronous in (False, True)
 ]
 ON_SERVERS = [variant for variant in VARIANTS if variant.backend != "memory"]
 ON_REAL_SERVERS = [variant for variant in ON_SERVERS if variant.backend != "fakeredis"]
+ON_ONE_SERVER = [variant for variant in ON_REAL_SERVERS if variant.backend != "cluster"]
 IN_THE_MATRIX = [v for v in VARIANTS if not v.wrapped and v.backend in ("memory", "valkey")]
 # Enough where what is tested is the backend's own.
 BARE_AND_SYNC = [v for v in VARIANTS if not v.wrapped and not v.asynchronous]
@@ -95,7 +97,7 @@ class RedisStore:
 
     def close(self) -> None:
         self.counter.close()
-        self.client.connection_pool.disconnect()
+        self.client.close()
 
 
 Store = MemoryStore | RedisStore
@@ -143,6 +145,16 @@ def server_cache(url: str) -> dict[str, Any]:
     # A busy machine must not look like an outage.
     options = {"SOCKET_TIMEOUT": PATIENCE, "SOCKET_CONNECT_TIMEOUT": PATIENCE}
     return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": options}
+
+
+def cluster_cache(cluster: Cluster) -> dict[str, Any]:
+    """Return an entry of CACHES for a cluster."""
+    cache = server_cache("")
+    cache["LOCATION"] = cluster.location
+    cache["OPTIONS"]["CONNECTION_FACTORY"] = (
+        "django_counter.backends.redis.cluster.ClusterConnectionFactory"
+    )
+    return cache
 
 
 def wait_until(condition: Callable[[], object]) -> None:

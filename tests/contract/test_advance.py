@@ -15,7 +15,7 @@ from django_counter.backends.redis import RedisCounter
 from django_counter.base import INT64_MAX, INT64_MIN, TIMER_MAX, Counter, Timer, TimerResult
 from django_counter.exceptions import CounterTypeError, CounterUnavailable
 from tests.contract.stores import (
-    ON_REAL_SERVERS,
+    ON_ONE_SERVER,
     ON_SERVERS,
     VARIANTS,
     Blocking,
@@ -389,7 +389,7 @@ def test_a_timer_is_a_counter(counter: Counter, store: RedisStore, key: str) -> 
         assert counter.increment(key, -1) == start + 9
 
 
-@pytest.mark.parametrize("variant", ON_REAL_SERVERS, indirect=True, ids=str)
+@pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)
 def test_an_advance_is_one_command(counter: Counter, store: RedisStore, key: str) -> None:
     timers = [timer(key + letter) for letter in "abc"]
     counter.advance(timers)
@@ -398,7 +398,7 @@ def test_an_advance_is_one_command(counter: Counter, store: RedisStore, key: str
     assert commands_of(store, lambda: counter.advance(timers, 200)) == ["EVALSHA"]
 
 
-@pytest.mark.parametrize("variant", ON_REAL_SERVERS, indirect=True, ids=str)
+@pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)
 def test_an_advance_whose_script_the_server_forgot_moves_once(
     counter: Counter, store: RedisStore, key: str
 ) -> None:

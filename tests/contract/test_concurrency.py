@@ -1,6 +1,7 @@
 """Many who count at once: threads, tasks, event loops, processes."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections import Counter as Tally
@@ -204,7 +205,8 @@ def test_4_processes_count_1000_each_exactly(
     variant: Variant, store: RedisStore, counter: Counter, key: str
 ) -> None:
     kind = "async" if variant.asynchronous else "sync"
-    command = [sys.executable, "-m", "tests.contract.count", store.cache["LOCATION"], key, kind]
+    cache = json.dumps(store.cache)
+    command = [sys.executable, "-m", "tests.contract.count", cache, key, kind]
     counting = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(4)

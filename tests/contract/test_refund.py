@@ -15,7 +15,7 @@ from django_counter.backends.redis import RedisCounter
 from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter
 from django_counter.exceptions import CounterTypeError, CounterUnavailable
 from tests.contract.stores import (
-    ON_REAL_SERVERS,
+    ON_ONE_SERVER,
     ON_SERVERS,
     VARIANTS,
     Blocking,
@@ -298,7 +298,7 @@ def test_refund_changes_no_budget_when_one_is_no_counter(
         assert counter.entry(missing) is None
 
 
-@pytest.mark.parametrize("variant", ON_REAL_SERVERS, indirect=True, ids=str)
+@pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)
 def test_a_refund_is_one_command(counter: Counter, store: RedisStore, key: str) -> None:
     budgets = [Budget(key + letter, 10, 100) for letter in "abc"]
     counter.take(budgets, 5)
@@ -307,7 +307,7 @@ def test_a_refund_is_one_command(counter: Counter, store: RedisStore, key: str) 
     assert commands_of(store, lambda: counter.refund(budgets, 2)) == ["EVALSHA"]
 
 
-@pytest.mark.parametrize("variant", ON_REAL_SERVERS, indirect=True, ids=str)
+@pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)
 def test_a_refund_whose_script_the_server_forgot_is_given_once(
     counter: Counter, store: RedisStore, key: str
 ) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from django_counter.base import Budget, Counter
-from tests.contract.stores import ON_REAL_SERVERS, RedisStore
+from tests.contract.stores import ON_ONE_SERVER, RedisStore
 
-pytestmark = pytest.mark.parametrize("variant", ON_REAL_SERVERS, indirect=True, ids=str)
+pytestmark = pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)
 
 COMMANDS: dict[str, tuple[str, Callable[[Counter, str], object]]] = {
     "increment": ("INCRBY", lambda counter, key: counter.increment(key, 5)),

@@ -1,13 +1,13 @@
 """The way of asynchronous calls to the server: one connection for each event loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
-from django_counter.backends.redis.call import Call, Reply
-from django_counter.backends.redis.errors import FAILURES, next_try
-from django_counter.backends.redis.lane import Lane
+from django_counter.backends.redis.call import Call, Command, Reply, commands_of
+from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, next_try
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
+from django_counter.exceptions import CounterError
 
 
 class AsyncLane:
@@ -30,6 +30,45 @@ class AsyncLane:
         finally:
             pipeline.leave()
 
+    async def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+        """See Lane.call_all()."""
+        if not calls:
+            return []
+        deadline = asyncio.get_running_loop().time() + self._server.timeout
+        replies = await self.exchange_all(commands_of(calls), deadline)
+        return [
+            await self._settle(call, reply, deadline)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    async def exchange(self, command: Command, deadline: float) -> Reply:
+        """See Lane.exchange(). The deadline is by the time of the event loop."""
+        pipeline = await self._enter()
+        try:
+            return await pipeline.ask(command, deadline)
+        finally:
+            pipeline.leave()
+
+    async def exchange_all(
+        self, commands: Sequence[Command], deadline: float
+    ) -> list[Reply | BaseException]:
+        """See Lane.exchange_all()."""
+        pipeline = await self._enter()
+        try:
+            return await pipeline.ask_all(commands, deadline)
+        except DRIVER_ERRORS as error:
+            return [error] * len(commands)
+        finally:
+            pipeline.leave()
+
+    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
+        """See Lane.together()."""
+        return [keys]
+
+    async def nodes(self) -> "list[AsyncLane]":
+        """See Lane.nodes()."""
+        return [self]
+
     async def close(self) -> None:
         """Close the connection of the running loop once its calls are answered."""
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
@@ -47,6 +86,25 @@ class AsyncLane:
                 return await pipeline.ask(call.command, deadline)
             except FAILURES as failure:
                 error = failure
+
+    async def _settle(
+        self, call: Call, reply: Reply | BaseException, deadline: float
+    ) -> Reply | CounterError:
+        if not isinstance(reply, FAILURES):
+            return reply
+        pipeline = await self._enter()
+        try:
+            return await self._go_on(pipeline, call, reply, deadline)
+        except CounterError as error:
+            return error
+        finally:
+            pipeline.leave()
+
+    async def _enter(self) -> Pipeline:
+        loop = asyncio.get_running_loop()
+        pipeline = self._pipelines.get(loop) or await self._open(loop)
+        pipeline.enter()
+        return pipeline
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> Pipeline:
         for each in list(self._pipelines):
@@ -68,17 +126,3 @@ class AsyncLane:
                 del self._pipelines[loop]
             pipeline.close()
             await asyncio.sleep(0)  # the transport closes its socket in the next turn
-
-
-class ThreadLane:
-    """The synchronous lane with a thread for each call: for connections of unknown classes."""
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-
-    async def call(self, call: Call) -> Reply:
-        """See Lane.call()."""
-        return await asyncio.to_thread(self._lane.call, call)
-
-    async def close(self) -> None:
-        """The idle connections are the synchronous lane's."""

@@ -1,6 +1,6 @@
 """One operation on its way to the server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import hiredis
@@ -24,3 +24,27 @@ class Call(NamedTuple):
     value: int | None = None
     safe: bool = False  # it changes nothing, so that it may be sent again after a lost reply
     script: Script | None = None  # what the command runs, by its digest
+
+
+def commands_of(calls: Sequence[Call]) -> list[Command]:
+    """Return the commands of calls that are sent at once.
+
+    The first run of each script has its source: were it unknown and sent once more, it would come
+    behind the others.
+    """
+    if len(calls) == 1:
+        return [calls[0].command]
+    commands = []
+    loaded = set()
+    for call in calls:
+        if call.script is None or call.script.digest in loaded:
+            commands.append(call.command)
+        else:
+            commands.append(with_source(call.command, call.script))
+            loaded.add(call.script.digest)
+    return commands
+
+
+def with_source(command: Command, script: Script) -> Command:
+    """Return an EVALSHA with the source in place of the digest."""
+    return ("EVAL", script.source, *command[2:])

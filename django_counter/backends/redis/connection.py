@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Protocol
 
@@ -36,6 +37,12 @@ class Connection(Protocol):
 
     def receive(self, deadline: float) -> Reply | Exception:
         """Return the reply, an error reply as an exception; raise one of DRIVER_ERRORS."""
+
+    def send_all(self, commands: Sequence[Command]) -> None:
+        """Send several commands at once, or raise one of DRIVER_ERRORS: some may be sent then."""
+
+    def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
+        """Add so many replies to a list, each as it comes; raise one of DRIVER_ERRORS."""
 
     def stale(self) -> bool:
         """Say whether an idle connection was closed, or has something to read."""
@@ -87,6 +94,21 @@ class SocketConnection:
             self.wait(deadline)
             data = self._socket.recv(READ_MORE_BYTES)
 
+    def send_all(self, commands: Sequence[Command]) -> None:
+        self._socket.sendall(b"".join(map(pack, commands)))
+
+    def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
+        while len(replies) < count:
+            reply = self._reader.gets()
+            if reply is INCOMPLETE:
+                self.wait(deadline)
+                data = self._socket.recv(READ_MORE_BYTES)
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                self._reader.feed(data)
+            elif type(reply) is not hiredis.PushNotification:
+                replies.append(reply)
+
     def stale(self) -> bool:
         return bool(self._poll.poll(0))
 
@@ -114,6 +136,14 @@ class DriverConnection:
         except _REPLIES as error:
             return error
         return reply
+
+    def send_all(self, commands: Sequence[Command]) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(commands))
+
+    def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
+        while len(replies) < count:
+            self.wait(deadline)
+            replies.append(self.receive(deadline))
 
     def stale(self) -> bool:
         try:

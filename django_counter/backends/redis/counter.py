@@ -3,11 +3,9 @@
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-from django_counter.backends.redis.async_lane import AsyncLane, ThreadLane
 from django_counter.backends.redis.call import Call, Reply
-from django_counter.backends.redis.lane import Lane
+from django_counter.backends.redis.lanes import lanes
 from django_counter.backends.redis.scripts import script
-from django_counter.backends.redis.server import Server
 from django_counter.base import (
     INT64_MAX,
     INT64_MIN,
@@ -29,7 +27,7 @@ from django_counter.base import (
     checked_value,
     milliseconds,
 )
-from django_counter.exceptions import CounterTypeError
+from django_counter.exceptions import CounterError, CounterTypeError
 
 SCRIPTS = ("increment", "take", "refund", "advance", "set", "entries")
 SCAN_COUNT = 1000  # keys that the server looks through for one page
@@ -45,10 +43,8 @@ class RedisCounter(Counter):
     def __init__(
         self, *, key_prefix: str = "counter", cache: str = "default", timeout: float | None = None
     ) -> None:
-        server = Server(cache, timeout)
         self._prefix = f"{key_prefix}:"
-        self._lane = Lane(server)
-        self._async_lane = AsyncLane(server) if server.known else ThreadLane(self._lane)
+        self._lane, self._async_lane = lanes(cache, timeout)
         self._scripts = {name: script(name) for name in SCRIPTS}
 
     def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
@@ -76,13 +72,15 @@ class RedisCounter(Counter):
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
-        return _values(self._lane.call(self._multi_get(distinct)), distinct) if distinct else {}
+        groups = self._together(distinct)
+        replies = self._lane.call_all([self._multi_get(group) for group in groups])
+        return _values(replies, groups, distinct)
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
-        if not distinct:
-            return {}
-        return _values(await self._async_lane.call(self._multi_get(distinct)), distinct)
+        groups = self._together(distinct)
+        replies = await self._async_lane.call_all([self._multi_get(group) for group in groups])
+        return _values(replies, groups, distinct)
 
     def _multi_get(self, keys: list[str]) -> Call:
         return Call(("MGET", *map(self._prefix.__add__, keys)), "multi_get", keys[0], safe=True)
@@ -204,26 +202,27 @@ class RedisCounter(Counter):
 
     def scan(self, prefix: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
-        cursor: Reply = b"0"
-        while True:
-            cursor, found = self._lane.call(self._page(prefix, cursor))
-            keys = self._keys(found, prefix)
-            if keys:
-                yield from _entries(self._lane.call(self._read(keys)), keys)
-            if int(cursor) == 0:
-                return
+        for node in self._lane.nodes():
+            cursor: Reply = b"0"
+            while True:
+                cursor, found = node.call(self._page(prefix, cursor))
+                groups = self._together(self._keys(found, prefix))
+                yield from _entries(self._lane.call_all(list(map(self._read, groups))), groups)
+                if int(cursor) == 0:
+                    break
 
     async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
         check_prefix(prefix)
-        cursor: Reply = b"0"
-        while True:
-            cursor, found = await self._async_lane.call(self._page(prefix, cursor))
-            keys = self._keys(found, prefix)
-            if keys:
-                for entry in _entries(await self._async_lane.call(self._read(keys)), keys):
+        for node in await self._async_lane.nodes():
+            cursor: Reply = b"0"
+            while True:
+                cursor, found = await node.call(self._page(prefix, cursor))
+                groups = self._together(self._keys(found, prefix))
+                replies = await self._async_lane.call_all(list(map(self._read, groups)))
+                for entry in _entries(replies, groups):
                     yield entry
-            if int(cursor) == 0:
-                return
+                if int(cursor) == 0:
+                    break
 
     def _page(self, prefix: str, cursor: Reply) -> Call:
         pattern = _GLOB_CHARACTER.sub(r"\\\g<0>", self._prefix + prefix) + "*"
@@ -245,6 +244,10 @@ class RedisCounter(Counter):
 
     def _read(self, keys: list[str]) -> Call:
         return self._run("entries", keys, [], "scan", safe=True)
+
+    def _together(self, keys: list[str]) -> list[list[str]]:
+        """Return the keys in groups that one command may name."""
+        return self._lane.together(self._prefix, keys) if keys else []
 
     def close(self) -> None:
         self._lane.close()
@@ -289,8 +292,25 @@ def _value(stored: bytes | None, key: str) -> int:
     return value
 
 
-def _values(reply: list[bytes | None], keys: list[str]) -> dict[str, int]:
-    return {key: _value(stored, key) for key, stored in zip(keys, reply, strict=True)}
+def _values(
+    replies: list[Reply | CounterError], groups: list[list[str]], keys: list[str]
+) -> dict[str, int]:
+    values = {
+        key: _value(stored, key)
+        for group, reply in _answered(groups, replies)
+        for key, stored in zip(group, reply, strict=True)
+    }
+    return values if len(groups) == 1 else {key: values[key] for key in keys}
+
+
+def _answered(
+    groups: list[list[str]], replies: list[Reply | CounterError]
+) -> Iterator[tuple[list[str], Reply]]:
+    """Yield each group of keys with its reply; raise the first error."""
+    for group, reply in zip(groups, replies, strict=True):
+        if isinstance(reply, CounterError):
+            raise reply
+        yield group, reply
 
 
 def _decremented(reply: Reply, key: str) -> DecrementResult:
@@ -320,11 +340,12 @@ def _entry(reply: Reply, key: str) -> Entry | None:
     return Entry(key, _value(b"" if stored is None else stored, key), _ttl(left))
 
 
-def _entries(reply: Reply, keys: list[str]) -> Iterator[Entry]:
-    for key, stored, left in zip(keys, reply[::2], reply[1::2], strict=True):
-        value = None if stored is None else _counted(stored)
-        if value is not None:
-            yield Entry(key, value, _ttl(left))
+def _entries(replies: list[Reply | CounterError], groups: list[list[str]]) -> Iterator[Entry]:
+    for group, reply in _answered(groups, replies):
+        for key, stored, left in zip(group, reply[::2], reply[1::2], strict=True):
+            value = None if stored is None else _counted(stored)
+            if value is not None:
+                yield Entry(key, value, _ttl(left))
 
 
 # PTTL's words for it.

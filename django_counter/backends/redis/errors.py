@@ -1,11 +1,12 @@
 """What the errors of the server and of redis-py let a caller conclude."""
 
+import re
 import ssl
 from typing import NamedTuple, NoReturn
 
 from redis import exceptions as driver
 
-from django_counter.backends.redis.call import Call
+from django_counter.backends.redis.call import Call, with_source
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -24,6 +25,13 @@ class ReplyLost(Exception):
 
 
 FAILURES = (ReplyLost, *DRIVER_ERRORS)
+
+
+def lost(count: int, cause: BaseException) -> list[ReplyLost]:
+    """Return the errors of so many calls that were sent and lost."""
+    error = ReplyLost()
+    error.__cause__ = cause
+    return [error] * count
 
 
 class Rule(NamedTuple):
@@ -73,10 +81,20 @@ RULES = (
     Rule(
         (driver.AskError, driver.ClusterCrossSlotError, driver.RedisClusterException, *_CLUSTER),
         CounterConfigError,
-        "the server is part of a cluster, which is not supported",
+        "the server is part of a cluster: set CONNECTION_FACTORY to "
+        "'django_counter.backends.redis.cluster.ClusterConnectionFactory'",
+    ),
+    Rule(
+        ("cluster support disabled",),
+        CounterConfigError,
+        "the server is no part of a cluster, but CONNECTION_FACTORY is for one",
     ),
     Rule(("unknown command",), CounterConfigError, "the server lacks the command"),
-    Rule(("DB index",), CounterConfigError, "the server has no database of this number"),
+    Rule(
+        ("DB index", "SELECT is not allowed"),
+        CounterConfigError,
+        "the server has no database of this number",
+    ),
     Rule((driver.InvalidResponse,), CounterConfigError, "what answers there is not Redis"),
     Rule((driver.ResponseError,), CounterUnavailable, "the server refused the command"),
     Rule((driver.TimeoutError, TimeoutError), CounterUnavailable, "the server did not answer"),
@@ -105,7 +123,7 @@ def next_try(call: Call, error: Exception, reasons: set[str]) -> Call:
         fail(call, error)
     reasons.add(reason)
     if reason == "NOSCRIPT" and call.script:
-        return call._replace(command=("EVAL", call.script.source, *call.command[2:]))
+        return call._replace(command=with_source(call.command, call.script))
     return call
 
 
@@ -115,6 +133,33 @@ def _reason_to_repeat(call: Call, error: Exception) -> str | None:
     if read_only(error):
         return "READONLY"
     return "reply lost" if call.safe and isinstance(error, ReplyLost) else None
+
+
+class Redirection(NamedTuple):
+    """Where a node of a cluster says that a slot is."""
+
+    host: str  # "" = its own
+    port: int
+    asking: bool  # only for this call: the slot is on its way
+
+
+def redirection(error: Exception) -> Redirection | None:
+    """Return what a MOVED or an ASK says, None for any other error."""
+    found = _REDIRECTION.fullmatch(str(error))  # some versions of redis-py keep the first word
+    if not found or not isinstance(error, driver.ResponseError):
+        return None
+    word, host, port = found.groups()
+    asking = word == "ASK " or type(error) is driver.AskError
+    return Redirection(host, int(port), asking)
+
+
+_REDIRECTION = re.compile(r"(MOVED |ASK )?[0-9]+ (\S*):([0-9]+)")
+
+
+def unreachable(error: Exception) -> bool:
+    """Say whether a node of a cluster was not there: its slots may be elsewhere by now."""
+    gone = (ReplyLost, OSError, driver.ConnectionError, driver.TimeoutError)
+    return isinstance(error, (*gone, driver.ClusterDownError)) or "CLUSTERDOWN " in str(error)
 
 
 def read_only(error: Exception) -> bool:

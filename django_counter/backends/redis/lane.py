@@ -2,19 +2,22 @@
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 
-from django_counter.backends.redis.call import Call, Reply
+from django_counter.backends.redis.call import Call, Command, Reply, commands_of
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
 from django_counter.backends.redis.errors import (
     DRIVER_ERRORS,
     FAILURES,
     ReplyLost,
     fail,
+    lost,
     next_try,
     read_only,
 )
 from django_counter.backends.redis.server import Server
+from django_counter.exceptions import CounterError
 
 
 class Lane:
@@ -33,9 +36,27 @@ class Lane:
         """Return the reply; raise a CounterError. What may have been applied is not sent again."""
         deadline = monotonic() + self._server.timeout
         try:
-            return self._exchange(call, deadline)
+            return self.exchange(call.command, deadline)
         except FAILURES as error:
             return self._go_on(call, error, deadline)
+
+    def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+        """Return for each of several calls its reply, or its error; they leave in one write."""
+        if not calls:
+            return []
+        deadline = monotonic() + self._server.timeout
+        replies = self.exchange_all(commands_of(calls), deadline)
+        return [
+            self._settle(call, reply, deadline) for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
+        """Return the keys in groups that one command may name."""
+        return [keys]
+
+    def nodes(self) -> "list[Lane]":
+        """Return the lanes of all servers that have keys."""
+        return [self]
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -45,25 +66,18 @@ class Lane:
             except IndexError:
                 return
 
-    def _go_on(self, call: Call, error: Exception, deadline: float) -> Reply:
-        reasons: set[str] = set()
-        while True:
-            call = next_try(call, error, reasons)
-            if monotonic() >= deadline:
-                fail(call, TimeoutError("no time is left"))
-            try:
-                return self._exchange(call, deadline, wait=True)
-            except FAILURES as failure:
-                error = failure
+    def exchange(self, command: Command, deadline: float, *, wait: bool = False) -> Reply:
+        """Return the reply to a command; raise one of FAILURES.
 
-    def _exchange(self, call: Call, deadline: float, wait: bool = False) -> Reply:
+        Without `wait`, the deadline must be at least the timeout away.
+        """
         connection = self._pop() or self._server.connect(deadline)
         try:
-            connection.send(call.command)
+            connection.send(command)
         except DRIVER_ERRORS:  # half a command cannot run
             connection.close()
             connection = self._server.connect(deadline)
-            connection.send(call.command)
+            connection.send(command)
         try:
             if wait:  # less is left than the timeout of the connection
                 connection.wait(deadline)
@@ -71,13 +85,55 @@ class Lane:
         except DRIVER_ERRORS as error:
             connection.close()
             raise ReplyLost from error
-        connection.released = monotonic()
-        self._idle.append(connection)
+        self._release(connection)
         if isinstance(reply, Exception):
             if read_only(reply):
                 self.close()
             raise reply
         return reply
+
+    def exchange_all(self, commands: Sequence[Command], deadline: float) -> list[Reply | Exception]:
+        """Return for each command its reply, or one of FAILURES; they leave in one write."""
+        replies: list[Reply | Exception] = []
+        try:
+            connection = self._pop() or self._server.connect(deadline)
+        except DRIVER_ERRORS as error:
+            return [error] * len(commands)
+        try:
+            connection.send_all(commands)
+            connection.receive_all(replies, len(commands), deadline)
+        except DRIVER_ERRORS as error:
+            connection.close()
+            return [*replies, *lost(len(commands) - len(replies), error)]
+        self._release(connection)
+        if any(isinstance(reply, Exception) and read_only(reply) for reply in replies):
+            self.close()
+        return replies
+
+    def _go_on(self, call: Call, error: Exception, deadline: float) -> Reply:
+        reasons: set[str] = set()
+        while True:
+            call = next_try(call, error, reasons)
+            if monotonic() >= deadline:
+                fail(call, TimeoutError("no time is left"))
+            try:
+                return self.exchange(call.command, deadline, wait=True)
+            except FAILURES as failure:
+                error = failure
+
+    def _settle(
+        self, call: Call, reply: Reply | Exception, deadline: float
+    ) -> Reply | CounterError:
+        if not isinstance(reply, FAILURES):
+            return reply
+        try:
+            return self._go_on(call, reply, deadline)
+        except CounterError as error:
+            return error
+
+    def _release(self, connection: Connection) -> None:
+        connection.released = monotonic()
+        self._idle.append(connection)
 
     def _pop(self) -> Connection | None:
         """Return an idle connection, dropping those that the server has closed meanwhile."""

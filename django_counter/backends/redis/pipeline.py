@@ -1,7 +1,7 @@
 """What the tasks of one event loop ask, gathered and written together."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from redis.asyncio.connection import AbstractConnection
 
@@ -47,21 +47,21 @@ class Pipeline:
 
     async def ask(self, command: Command, deadline: float) -> Reply:
         """Return the reply; raise ReplyLost once it was written, else one of DRIVER_ERRORS."""
-        while self._full():
-            self._room.clear()
-            async with asyncio.timeout_at(deadline):
-                await self._room.wait()
-        waiter = Waiter(pack(command), self._loop.create_future(), deadline)
-        self._unsent.append(waiter)
-        self._unsent_bytes += len(waiter.packed)
-        if self._watchdog is None:
-            self._watchdog = self._loop.call_at(deadline, self._watch)
-        if self._connection and not self._connection.unanswered:
-            self._flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+        if self._full():
+            await self._wait_for_room(deadline)
+        waiter = self._add(command, deadline)
+        self._send()
         return await waiter.reply
+
+    async def ask_all(
+        self, commands: Sequence[Command], deadline: float
+    ) -> list[Reply | BaseException]:
+        """Return for each command its reply, or what ask() raises; nothing comes between them."""
+        if self._full():
+            await self._wait_for_room(deadline)
+        waiters = [self._add(command, deadline) for command in commands]
+        self._send()
+        return await asyncio.gather(*(waiter.reply for waiter in waiters), return_exceptions=True)
 
     async def drain(self) -> None:
         """Wait until the last caller has gone."""
@@ -77,6 +77,27 @@ class Pipeline:
             self._connecting.cancel()
         if self._connection:
             self._connection.drop(ConnectionAbortedError("the event loop ends"))
+
+    async def _wait_for_room(self, deadline: float) -> None:
+        while self._full():
+            self._room.clear()
+            async with asyncio.timeout_at(deadline):
+                await self._room.wait()
+
+    def _add(self, command: Command, deadline: float) -> Waiter:
+        waiter = Waiter(pack(command), self._loop.create_future(), deadline)
+        self._unsent.append(waiter)
+        self._unsent_bytes += len(waiter.packed)
+        return waiter
+
+    def _send(self) -> None:
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_at(self._unsent[-1].deadline, self._watch)
+        if self._connection and not self._connection.unanswered:
+            self._flush()
+        elif not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_scheduled = False

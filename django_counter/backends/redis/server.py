@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from copy import copy
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,17 +12,20 @@ from typing import Any
 import redis.asyncio.connection as driver_async
 import redis.connection as driver
 import redis.sentinel as sentinel
-from django.core.cache import InvalidCacheBackendError
+from django.conf import settings
+from django.core.cache import InvalidCacheBackendError, caches
 from django_redis import get_redis_connection
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.exceptions import RedisError
 
 from django_counter.backends.redis.call import pack
+from django_counter.backends.redis.cluster import ClusterConnectionFactory
 from django_counter.backends.redis.connection import (
     Connection,
     DriverConnection,
     SocketConnection,
 )
+from django_counter.backends.redis.topology import Address
 from django_counter.exceptions import CounterConfigError
 
 DEFAULT_TIMEOUT = 1.0  # seconds
@@ -63,11 +67,11 @@ class Packer:
 
 
 class Server:
-    """What django-redis knows of a CACHES alias, without its pool: each lane keeps its own."""
+    """What a pool of django-redis knows of a server. Each lane keeps its own connections."""
 
-    def __init__(self, cache: str, timeout: float | None) -> None:
+    def __init__(self, cache: str, pool: Any, timeout: float | None) -> None:
         self._cache = cache
-        self._pool = _pool(cache)
+        self._pool = pool
         options = self._pool.connection_kwargs
         self._class = self._pool.connection_class
         self.timeout = _seconds(timeout) or options.get("socket_timeout") or DEFAULT_TIMEOUT
@@ -82,6 +86,12 @@ class Server:
         for name in _FILES & self._options.keys():
             if self._options[name] and not Path(self._options[name]).exists():
                 raise CounterConfigError(f"CACHES[{cache!r}]: {name} names a file that is missing")
+
+    def at(self, node: Address) -> "Server":
+        """Return another node of the same cluster."""
+        other = copy(self)
+        other._options = {**self._options, "host": node.host, "port": node.port}
+        return other
 
     def connect(self, deadline: float) -> Connection:
         """Return a new connection; raise one of DRIVER_ERRORS, or CounterConfigError.
@@ -127,22 +137,41 @@ class Server:
             raise CounterConfigError(f"CACHES[{self._cache!r}]: {error}") from error
 
 
-def _pool(cache: str) -> Any:
-    try:
+def pool_of(cache: str) -> Any:
+    """Return the connection pool of a cache, which holds how to connect to its server."""
+    with _without_secrets(cache):
         client = get_redis_connection(cache, write=True)  # a replica's answers are old
+    try:
+        return client.connection_pool
+    except AttributeError as error:
+        raise CounterConfigError(
+            f"CACHES[{cache!r}]: {type(client).__name__} has no connection pool; "
+            "for a cluster set CONNECTION_FACTORY to that of this package"
+        ) from error
+
+
+def seeds_of(cache: str) -> list[Any]:
+    """Return a pool for each node in the LOCATION of a cluster, and nothing for one server."""
+    with _without_secrets(cache):
+        factory = getattr(getattr(caches[cache], "client", None), "connection_factory", None)
+        if not isinstance(factory, ClusterConnectionFactory):
+            return []
+        location = settings.CACHES[cache]["LOCATION"]
+        urls = location.split(",") if isinstance(location, str) else location
+        parameters = (factory.make_connection_params(url.strip()) for url in urls)
+        return [factory.get_connection_pool(each) for each in parameters]
+
+
+@contextmanager
+def _without_secrets(cache: str) -> Iterator[None]:
+    try:
+        yield
     except InvalidCacheBackendError as error:
         raise CounterConfigError(f"CACHES has no cache {cache!r}: {error}") from error
     except NotImplementedError as error:
         raise CounterConfigError(f"CACHES[{cache!r}] is not a cache of django-redis") from error
     except ValueError:  # its text may hold parts of a password
         raise CounterConfigError(f"CACHES[{cache!r}]: LOCATION is not a Redis URL") from None
-    try:
-        return client.connection_pool
-    except AttributeError as error:
-        raise CounterConfigError(
-            f"CACHES[{cache!r}]: {type(client).__name__} has no connection pool; "
-            "a cluster is not supported"
-        ) from error
 
 
 def _seconds(timeout: float | None) -> float | None:

@@ -1,0 +1,250 @@
+"""The ways of calls to a cluster: a lane to each of its nodes."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+
+from redis.exceptions import ClusterDownError
+
+from django_counter.backends.redis.async_lane import AsyncLane
+from django_counter.backends.redis.call import Call, Command, Reply, commands_of
+from django_counter.backends.redis.errors import FAILURES, fail
+from django_counter.backends.redis.lane import Lane
+from django_counter.backends.redis.route import Route
+from django_counter.backends.redis.server import Server
+from django_counter.backends.redis.topology import CLUSTER_SLOTS, Address, Topology, by_slot
+from django_counter.exceptions import CounterError, CounterUnavailable
+
+ASKING: Command = ("ASKING",)
+
+
+class ClusterLane:
+    """See Lane. A call goes to the node that has its slot, and on to where that one sends it."""
+
+    def __init__(self, server: Server, seeds: Sequence[Address]) -> None:
+        self._server = server  # any node: all are connected to alike
+        self._topology = Topology(seeds)
+        self._lanes: dict[Address, Lane] = {}
+
+    def call(self, call: Call) -> Reply:
+        """See Lane.call()."""
+        deadline = self._deadline()
+        route = self._route(call, deadline)
+        try:
+            return self._lane(route.node).exchange(call.command, deadline)
+        except FAILURES as error:
+            return self._go_on(route, error, deadline)
+
+    def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+        """See Lane.call_all(). Each node gets its calls in one write."""
+        deadline = self._deadline()
+        routes = [self._route(call, deadline) for call in calls]
+        replies: dict[Route, Reply | Exception] = {}
+        for node, group in by_node(routes).items():
+            found = self._exchange_all(node, group, deadline)
+            replies.update(zip(group, found, strict=True))
+        return [self._settle(route, replies[route], deadline) for route in routes]
+
+    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
+        """See Lane.together()."""
+        return by_slot(prefix, keys)
+
+    def nodes(self) -> list[Lane]:
+        """See Lane.nodes()."""
+        self._learn(CLUSTER_SLOTS, self._deadline())
+        return [self._lane(node) for node in self._topology.masters()]
+
+    def close(self) -> None:
+        """See Lane.close()."""
+        for lane in list(self._lanes.values()):
+            lane.close()
+
+    def _deadline(self) -> float:
+        return monotonic() + self._server.timeout
+
+    def _lane(self, node: Address | None) -> Lane:
+        if node is None:
+            raise ClusterDownError("no node has the slot")
+        return self._lanes.get(node) or self._lanes.setdefault(node, Lane(self._server.at(node)))
+
+    def _route(self, call: Call, deadline: float) -> Route:
+        if not self._topology.known:
+            self._learn(call, deadline)
+        return Route(call, self._topology)
+
+    def _exchange(self, route: Route, deadline: float) -> Reply:
+        lane = self._lane(route.node)
+        if not route.asking:
+            return lane.exchange(route.call.command, deadline, wait=True)
+        _, reply = lane.exchange_all([ASKING, route.call.command], deadline)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _exchange_all(
+        self, node: Address | None, routes: Sequence[Route], deadline: float
+    ) -> list[Reply | Exception]:
+        commands = commands_of([route.call for route in routes])
+        try:
+            return self._lane(node).exchange_all(commands, deadline)
+        except ClusterDownError as error:
+            return [error] * len(routes)
+
+    def _go_on(self, route: Route, error: Exception, deadline: float) -> Reply:
+        while True:
+            if route.may_have_moved(error):
+                with suppress(CounterUnavailable):  # the error itself tells more
+                    self._learn(route.call, deadline)
+            route.go_on(error)
+            if monotonic() >= deadline:
+                fail(route.call, TimeoutError("no time is left"))
+            try:
+                return self._exchange(route, deadline)
+            except FAILURES as failure:
+                error = failure
+
+    def _settle(
+        self, route: Route, reply: Reply | Exception, deadline: float
+    ) -> Reply | CounterError:
+        if not isinstance(reply, FAILURES):
+            return reply
+        try:
+            return self._go_on(route, reply, deadline)
+        except CounterError as error:
+            return error
+
+    def _learn(self, call: Call, deadline: float) -> None:
+        """Ask one node after the other who has which slots, until one tells."""
+        failure: Exception = TimeoutError("no time is left")
+        for node in self._topology.nodes:
+            try:
+                reply = self._lane(node).exchange(CLUSTER_SLOTS.command, deadline, wait=True)
+            except FAILURES as error:
+                self._topology.doubt(node)
+                failure = error
+            else:
+                self._topology.learn(reply, node)
+                return
+        fail(call._replace(safe=True), failure)
+
+
+class AsyncClusterLane:
+    """See ClusterLane, and AsyncLane."""
+
+    def __init__(self, server: Server, seeds: Sequence[Address]) -> None:
+        self._server = server
+        self._topology = Topology(seeds)
+        self._lanes: dict[Address, AsyncLane] = {}
+
+    async def call(self, call: Call) -> Reply:
+        """See AsyncLane.call()."""
+        deadline = self._deadline()
+        route = await self._route(call, deadline)
+        try:
+            return await self._lane(route.node).exchange(call.command, deadline)
+        except FAILURES as error:
+            return await self._go_on(route, error, deadline)
+
+    async def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+        """See ClusterLane.call_all(). All nodes are asked at the same time."""
+        deadline = self._deadline()
+        routes = [await self._route(call, deadline) for call in calls]
+        groups = by_node(routes)
+        found = await asyncio.gather(
+            *(self._exchange_all(node, group, deadline) for node, group in groups.items())
+        )
+        replies: dict[Route, Reply | BaseException] = {}
+        for group, each in zip(groups.values(), found, strict=True):
+            replies.update(zip(group, each, strict=True))
+        return [await self._settle(route, replies[route], deadline) for route in routes]
+
+    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
+        """See Lane.together()."""
+        return by_slot(prefix, keys)
+
+    async def nodes(self) -> list[AsyncLane]:
+        """See Lane.nodes()."""
+        await self._learn(CLUSTER_SLOTS, self._deadline())
+        return [self._lane(node) for node in self._topology.masters()]
+
+    async def close(self) -> None:
+        """See AsyncLane.close()."""
+        for lane in list(self._lanes.values()):
+            await lane.close()
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._server.timeout
+
+    def _lane(self, node: Address | None) -> AsyncLane:
+        if node is None:
+            raise ClusterDownError("no node has the slot")
+        return self._lanes.get(node) or self._lanes.setdefault(
+            node, AsyncLane(self._server.at(node))
+        )
+
+    async def _route(self, call: Call, deadline: float) -> Route:
+        if not self._topology.known:
+            await self._learn(call, deadline)
+        return Route(call, self._topology)
+
+    async def _exchange(self, route: Route, deadline: float) -> Reply:
+        lane = self._lane(route.node)
+        if not route.asking:
+            return await lane.exchange(route.call.command, deadline)
+        _, reply = await lane.exchange_all([ASKING, route.call.command], deadline)
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    async def _exchange_all(
+        self, node: Address | None, routes: Sequence[Route], deadline: float
+    ) -> list[Reply | BaseException]:
+        commands = commands_of([route.call for route in routes])
+        try:
+            return await self._lane(node).exchange_all(commands, deadline)
+        except ClusterDownError as error:
+            return [error] * len(routes)
+
+    async def _go_on(self, route: Route, error: Exception, deadline: float) -> Reply:
+        while True:
+            if route.may_have_moved(error):
+                with suppress(CounterUnavailable):
+                    await self._learn(route.call, deadline)
+            route.go_on(error)
+            try:
+                return await self._exchange(route, deadline)
+            except FAILURES as failure:
+                error = failure
+
+    async def _settle(
+        self, route: Route, reply: Reply | BaseException, deadline: float
+    ) -> Reply | CounterError:
+        if not isinstance(reply, FAILURES):
+            return reply
+        try:
+            return await self._go_on(route, reply, deadline)
+        except CounterError as error:
+            return error
+
+    async def _learn(self, call: Call, deadline: float) -> None:
+        """See ClusterLane._learn()."""
+        failure: Exception = TimeoutError("no time is left")
+        for node in self._topology.nodes:
+            try:
+                reply = await self._lane(node).exchange(CLUSTER_SLOTS.command, deadline)
+            except FAILURES as error:
+                self._topology.doubt(node)
+                failure = error
+            else:
+                self._topology.learn(reply, node)
+                return
+        fail(call._replace(safe=True), failure)
+
+
+def by_node(routes: Sequence[Route]) -> dict[Address | None, list[Route]]:
+    """Return the routes in groups of one node each."""
+    groups: dict[Address | None, list[Route]] = {}
+    for route in routes:
+        groups.setdefault(route.node, []).append(route)
+    return groups

@@ -1,0 +1,48 @@
+"""The way of one call through a cluster."""
+
+from django_counter.backends.redis.call import Call
+from django_counter.backends.redis.errors import ReplyLost, next_try, redirection, unreachable
+from django_counter.backends.redis.topology import Address, Topology, slot_of
+
+MAX_REDIRECTIONS = 8  # of one call: two nodes may each believe that the other one has its slot
+
+
+class Route:
+    """The node that a call goes to, and the next one after each error."""
+
+    def __init__(self, call: Call, topology: Topology) -> None:
+        self.call = call
+        self.slot = slot_of(call)
+        self.node = topology.master(self.slot)
+        self.asking = False  # the node has the slot for this call only
+        self._topology = topology
+        self._reasons: set[str] = set()
+        self._redirections = 0
+
+    def may_have_moved(self, error: Exception) -> bool:
+        """Say whether the call was not applied, as its node is not there any more."""
+        if not unreachable(error):
+            return False
+        if self.node:
+            self._topology.doubt(self.node)
+        return self.call.safe or not isinstance(error, ReplyLost)
+
+    def go_on(self, error: Exception) -> None:
+        """Choose the node for the next attempt, or fail()."""
+        if self._follow(error):
+            return
+        node = self._topology.master(self.slot)
+        if node in (None, self.node) or not self.may_have_moved(error):
+            self.call = next_try(self.call, error, self._reasons)
+        self.node, self.asking = node, False
+
+    def _follow(self, error: Exception) -> bool:
+        found = redirection(error)
+        if found is None or self.node is None or self._redirections == MAX_REDIRECTIONS:
+            return False
+        self._redirections += 1
+        self.node = Address(found.host or self.node.host, found.port)
+        self.asking = found.asking
+        if not self.asking:
+            self._topology.move(self.slot, self.node)
+        return True

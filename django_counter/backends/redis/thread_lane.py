@@ -1,0 +1,35 @@
+"""The way of asynchronous calls for connections that only synchronous code can use."""
+
+import asyncio
+from collections.abc import Sequence
+
+from django_counter.backends.redis.call import Call, Reply
+from django_counter.backends.redis.cluster_lane import ClusterLane
+from django_counter.backends.redis.lane import Lane
+from django_counter.exceptions import CounterError
+
+
+class ThreadLane:
+    """The synchronous lane with a thread for each call: for connections of unknown classes."""
+
+    def __init__(self, lane: Lane | ClusterLane) -> None:
+        self._lane = lane
+
+    async def call(self, call: Call) -> Reply:
+        """See Lane.call()."""
+        return await asyncio.to_thread(self._lane.call, call)
+
+    async def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+        """See Lane.call_all()."""
+        return await asyncio.to_thread(self._lane.call_all, calls)
+
+    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
+        """See Lane.together()."""
+        return self._lane.together(prefix, keys)
+
+    async def nodes(self) -> "list[ThreadLane]":
+        """See Lane.nodes()."""
+        return [ThreadLane(lane) for lane in await asyncio.to_thread(self._lane.nodes)]
+
+    async def close(self) -> None:
+        """The idle connections are the synchronous lane's."""

@@ -1,0 +1,87 @@
+"""Which node of a cluster has which slot, and which keys share one."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+from django_counter.backends.redis.call import Call, Command, Reply
+from django_counter.exceptions import CounterConfigError
+
+CLUSTER_SLOTS = Call(("CLUSTER", "SLOTS"), "cluster slots", "", safe=True)
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+class Topology:
+    """The nodes of a cluster as they were last told. All threads share one."""
+
+    def __init__(self, seeds: Sequence[Address]) -> None:
+        self.nodes = list(seeds)  # all that can be asked, the most promising one first
+        self.known = False  # and not doubted since
+        self._seeds = seeds
+        self._masters: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+
+    def master(self, slot: int) -> Address | None:
+        """Return the node that has a slot, as far as we know."""
+        return self._masters[slot]
+
+    def masters(self) -> list[Address]:
+        """Return all nodes that have slots."""
+        return list(dict.fromkeys(each for each in self._masters if each))
+
+    def learn(self, reply: Reply, asked: Address) -> None:
+        """Take in an answer to CLUSTER SLOTS."""
+        masters: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        replicas = []
+        for first, last, *nodes in reply:
+            master, *others = (_address(node, asked) for node in nodes)
+            masters[first : last + 1] = [master] * (last + 1 - first)
+            replicas += others
+        self._masters = masters
+        self.nodes = list(dict.fromkeys([asked, *self.masters(), *replicas, *self._seeds]))
+        self.known = True
+
+    def doubt(self, node: Address) -> None:
+        """Note that a node does not answer: its slots may be elsewhere by now."""
+        self.nodes = [*(each for each in self.nodes if each != node), node]
+        self.known = False
+
+    def move(self, slot: int, address: Address) -> None:
+        """Note that another node has a slot now."""
+        self._masters[slot] = address
+
+
+def _address(node: Sequence[Reply], asked: Address) -> Address:
+    host, port = node[:2]
+    return Address(host.decode() if host else asked.host, port)  # one that does not know its own
+
+
+def slot_of(call: Call) -> int:
+    """Return the slot of all keys of a call; raise CounterConfigError where they have several."""
+    slots = {key_slot(name.encode()) for name in _names(call.command)}
+    if len(slots) > 1:
+        raise CounterConfigError(
+            f"{call.operation} of {call.key!r}: in a cluster these keys must share a hash tag, "
+            "such as 'a:{tag}' and 'b:{tag}'"
+        )
+    return slots.pop()
+
+
+def by_slot(prefix: str, keys: Iterable[str]) -> list[list[str]]:
+    """Return the keys in groups, one for each slot of their names."""
+    groups: dict[int, list[str]] = {}
+    for key in keys:
+        groups.setdefault(key_slot((prefix + key).encode()), []).append(key)
+    return list(groups.values())
+
+
+def _names(command: Command) -> Sequence[str]:
+    """Return the names of the keys in a command."""
+    words = [str(word) for word in command]
+    if words[0] in {"EVAL", "EVALSHA"}:
+        return words[3 : 3 + int(words[2])]
+    return words[1:] if words[0] == "MGET" else words[1:2]
