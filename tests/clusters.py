@@ -1,7 +1,8 @@
 """A real cluster for the tests: three masters, a replica for each, on loopback."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +11,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from tests.servers import ServerProcess, free_port
 
+FACTORY = "django_counter.backends.redis.cluster.ClusterConnectionFactory"
 MASTERS = 3
 START_SECONDS = 30.0
 
@@ -58,9 +60,16 @@ class Cluster:
         )
 
     def move(self, slot: int, source: ServerProcess, target: ServerProcess) -> None:
-        """Move a slot with its keys, one key at a time, as a resharding does."""
+        """Move a slot with its keys, as a resharding does."""
+        with self.moving(slot, source, target):
+            pass
+
+    @contextmanager
+    def moving(self, slot: int, source: ServerProcess, target: ServerProcess) -> Iterator[None]:
+        """Let a slot be on its way for a block, its keys still at the source; then move them."""
         self._ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
         self._ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
+        yield
         while keys := self._ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
             self._ask(source, "MIGRATE", "127.0.0.1", target.port, keys[0], 0, 5000)
         for node in (target, source, *self.masters()):

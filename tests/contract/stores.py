@@ -13,7 +13,7 @@ from fakeredis import FakeRedisConnection
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
 from django_counter.base import Counter, Entry
-from tests.clusters import Cluster
+from tests.clusters import FACTORY, Cluster
 
 PATIENCE = 10.0  # seconds
 POLL = 0.002  # seconds
@@ -151,9 +151,7 @@ def cluster_cache(cluster: Cluster) -> dict[str, Any]:
     """Return an entry of CACHES for a cluster."""
     cache = server_cache("")
     cache["LOCATION"] = cluster.location
-    cache["OPTIONS"]["CONNECTION_FACTORY"] = (
-        "django_counter.backends.redis.cluster.ClusterConnectionFactory"
-    )
+    cache["OPTIONS"]["CONNECTION_FACTORY"] = FACTORY
     return cache
 
 

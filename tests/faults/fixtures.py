@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from django_counter.backends.redis import RedisCounter
+from tests.clusters import FACTORY
 from tests.faults.operations import Caller
 from tests.faults.proxy import Proxy
 from tests.faults.watch import LIMIT_SECONDS, admin_of
@@ -34,17 +35,22 @@ def call(request: pytest.FixtureRequest) -> Iterator[Caller]:
 def make_counter(settings: Any) -> Iterator[Callable[..., RedisCounter]]:
     """`make_counter(url)` gives a counter whose keys and whose connections are its own.
 
+    Several URLs are those of a cluster.
+
     Further arguments are the timeout of its calls and OPTIONS of its cache. Without a timeout it
     has one that a busy machine does not reach. Its connections have the name `counter.alias`.
     """
     made: list[RedisCounter] = []
 
-    def make(url: str, timeout: float | None = None, **options: Any) -> RedisCounter:
+    def make(url: str | list[str], timeout: float | None = None, **options: Any) -> RedisCounter:
         if timeout is None and "SOCKET_TIMEOUT" not in options:
             timeout = LIMIT_SECONDS
         alias = f"counter-{next(_numbers)}"
         # django-redis keeps its pools by URL: a name makes this one our own.
-        url += f"{'&' if '?' in url else '?'}client_name={alias}"
+        if isinstance(url, str):
+            url += f"{'&' if '?' in url else '?'}client_name={alias}"
+        else:
+            options["CONNECTION_FACTORY"] = FACTORY
         cache = {
             "BACKEND": "django_redis.cache.RedisCache",
             "LOCATION": url,

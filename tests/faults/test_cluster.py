@@ -1,84 +1,305 @@
-"""Nodes of a cluster, which a plain alias cannot serve."""
+"""A whole cluster: keys that move, masters that die, nodes that hang."""
 
+import asyncio
+import itertools
+import threading
+from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 
 import pytest
-import redis
+from redis.crc import key_slot
 
-from django_counter import CounterConfigError, CounterUnavailable
+from django_counter import (
+    Budget,
+    CounterConfigError,
+    CounterOutcomeUnknown,
+    CounterUnavailable,
+)
 from django_counter.backends.redis import RedisCounter
-from tests.faults.operations import ALL, Caller, Operation, make
-from tests.faults.watch import admin_of, eventually
+from tests.clusters import FACTORY, Cluster
+from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
+from tests.faults.watch import apatiently, eventually, patiently
 from tests.servers import ServerProcess, free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
+pytestmark = pytest.mark.heavy
 
-SLOTS = 16384
-HALF = SLOTS // 2
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[ServerProcess]:
-    """The first of two nodes; it has the lower half of the slots."""
-    with clustered(valkey_binary()) as first, clustered(valkey_binary()) as second:
-        with admin_of(first) as one, admin_of(second) as two:
-            one.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, HALF - 1)
-            two.execute_command("CLUSTER", "ADDSLOTSRANGE", HALF, SLOTS - 1)
-            one.execute_command("CLUSTER", "MEET", "127.0.0.1", second.port, bus_port(second))
-            assert eventually(lambda: "cluster_state:ok" in state(one))
-        yield first
-
-
-def clustered(binary: str) -> ServerProcess:
-    return ServerProcess(binary, cluster_enabled="yes", cluster_port=str(free_port()))
-
-
-def bus_port(server: ServerProcess) -> str:
-    return server.options["cluster_port"]
-
-
-def state(client: redis.Redis) -> str:
-    return str(client.execute_command("CLUSTER", "INFO"))
+MakeCounter = Callable[..., RedisCounter]
+KEYS = [f"key-{number}" for number in range(500)]
 
 
 @pytest.fixture
-def counter(make_counter: Callable[..., RedisCounter], node: ServerProcess) -> RedisCounter:
-    """A counter on the first node whose prefix is in a slot of the second."""
-    counter = make_counter(node.url)
-    with admin_of(node) as client:
-        counter._prefix = next(
-            prefix
-            for number in range(100)
-            for prefix in [f"{{{number}}}:"]
-            if client.execute_command("CLUSTER", "KEYSLOT", prefix) >= HALF
-        )
-    return counter
+def counter(make_counter: MakeCounter, cluster: Cluster) -> RedisCounter:
+    return make_counter(cluster.location)
 
 
-@pytest.mark.parametrize(
-    "operation", [each for each in ALL.values() if each.name != "scan"], ids=lambda each: each.name
-)
-def test_a_node_of_a_cluster_is_a_configuration_error(
-    call: Caller, counter: RedisCounter, operation: Operation
-) -> None:
-    with pytest.raises(CounterConfigError, match="cluster") as caught:
-        make(call, counter, operation)
-    assert isinstance(caught.value.__cause__, redis.exceptions.ResponseError)
+@pytest.fixture
+def mortal() -> Iterator[Cluster]:
+    """A cluster of the test's own, which soon takes a silent node for gone."""
+    with Cluster(valkey_binary(), node_timeout=1000) as cluster:
+        yield cluster
 
 
-def test_keys_of_several_slots_are_a_configuration_error(
-    call: Caller, make_counter: Callable[..., RedisCounter], node: ServerProcess
-) -> None:
-    with pytest.raises(CounterConfigError, match="cluster"):
-        call(make_counter(node.url), "multi_get", ["a", "b"])
+def place(counter: RedisCounter, key: str = "key") -> str:
+    return f"{counter.alias}:{key}"
 
 
-def test_a_cluster_that_is_down_is_unavailable(
-    call: Caller, make_counter: Callable[..., RedisCounter], server_binary: str
-) -> None:
-    with (
-        clustered(server_binary) as alone,
-        pytest.raises(CounterUnavailable, match="cluster") as caught,
-    ):
-        call(make_counter(alone.url), "increment", "key")
-    assert isinstance(caught.value.__cause__, redis.exceptions.ResponseError)
+def ends(counter: RedisCounter, cluster: Cluster) -> tuple[ServerProcess, ServerProcess]:
+    """Return the node that has "key", and one that has it not."""
+    owner = cluster.owner(place(counter))
+    return owner, next(node for node in cluster.masters() if node is not owner)
+
+
+def one_of_each(counter: RedisCounter, cluster: Cluster) -> dict[int, str]:
+    """Return a key for each master, by its port."""
+    return {cluster.owner(place(counter, key)).port: key for key in KEYS[:50]}
+
+
+class TestSlots:
+    def test_many_keys_are_read_from_all_nodes(self, call: Caller, counter: RedisCounter) -> None:
+        for number, key in enumerate(KEYS):
+            call(counter, "set", key, number)
+        wanted = [*reversed(KEYS), "missing", *KEYS]
+        found = call(counter, "multi_get", wanted)
+        assert list(found) == [*reversed(KEYS), "missing"]
+        assert found == {key: number for number, key in enumerate(KEYS)} | {"missing": 0}
+
+    def test_scan_finds_the_keys_of_all_nodes(self, call: Caller, counter: RedisCounter) -> None:
+        for key in KEYS[:60]:
+            call(counter, "increment", key)
+        assert sorted(entry.key for entry in call(counter, "scan")) == sorted(KEYS[:60])
+
+    @pytest.mark.parametrize("operation", ["take", "refund"])
+    def test_budgets_of_several_slots_are_refused(
+        self, call: Caller, counter: RedisCounter, operation: str
+    ) -> None:
+        budgets = [Budget(key, 10, 60) for key in KEYS[:2]]
+        with pytest.raises(CounterConfigError, match=r"'key-0, key-1'.* share a hash tag"):
+            call(counter, operation, budgets)
+        assert call(counter, "multi_get", KEYS[:2]) == {"key-0": 0, "key-1": 0}
+
+    def test_budgets_that_share_a_tag_are_drawn_together(
+        self, call: Caller, counter: RedisCounter
+    ) -> None:
+        budgets = [Budget(f"{letter}:{{tag}}", 10, 60) for letter in "ab"]
+        assert call(counter, "take", budgets, 3) == [(7, True, True)] * 2
+
+
+class TestMoves:
+    @pytest.mark.parametrize("operation", ALL.values(), ids=ALL.keys())
+    def test_a_call_follows_a_slot_that_has_moved(
+        self, call: Caller, counter: RedisCounter, cluster: Cluster, operation: Operation
+    ) -> None:
+        call(counter, "set", "key", 10)
+        call(counter, "get", "other")
+        for key in ("key", "other"):
+            source = cluster.owner(place(counter, key))
+            target = next(node for node in cluster.masters() if node is not source)
+            cluster.move(key_slot(place(counter, key).encode()), source, target)
+        assert make(call, counter, operation) == operation.result
+        assert call(counter, "get", operation.key) == operation.left
+
+    @pytest.mark.parametrize("change", CHANGING.values(), ids=CHANGING.keys())
+    def test_a_call_follows_a_key_whose_slot_is_on_its_way(
+        self, call: Caller, counter: RedisCounter, cluster: Cluster, change: Operation
+    ) -> None:
+        call(counter, "set", "key", 10)
+        call(counter, "get", "other")
+        source = cluster.owner(place(counter, change.key))
+        target = next(node for node in cluster.masters() if node is not source)
+        with cluster.moving(key_slot(place(counter, change.key).encode()), source, target):
+            assert make(call, counter, change) == change.result
+            assert call(counter, "get", change.key) == change.left
+        assert call(counter, "get", change.key) == change.left
+
+    def test_budgets_torn_apart_by_a_move_are_unavailable(
+        self, call: Caller, counter: RedisCounter, cluster: Cluster
+    ) -> None:
+        budgets = [Budget("key", 10, 60), Budget(f"{{{place(counter)}}}", 10, 60)]
+        source, target = ends(counter, cluster)
+        slot = key_slot(place(counter).encode())
+        with cluster.moving(slot, source, target):
+            call(counter, "set", "key", 10)
+            with pytest.raises(CounterUnavailable, match="moving the key"):
+                call(counter, "take", budgets)
+
+    def test_calls_go_on_while_slots_move_to_and_fro(
+        self, counter: RedisCounter, cluster: Cluster
+    ) -> None:
+        keys = KEYS[:12]
+        stop = threading.Event()
+        sums: list[int] = []
+
+        def count() -> None:
+            mine = 0
+            for key in itertools.cycle(keys):
+                if stop.is_set():
+                    break
+                counter.increment(key)
+                mine += 1
+            sums.append(mine)
+
+        async def acount() -> int:
+            mine = 0
+            while not stop.is_set():
+                await asyncio.gather(*(counter.aincrement(key) for key in keys))
+                mine += len(keys)
+            await counter.aclose()
+            return mine
+
+        threads = [threading.Thread(target=count) for _ in range(2)]
+        threads.append(threading.Thread(target=lambda: sums.append(asyncio.run(acount()))))
+        for thread in threads:
+            thread.start()
+        try:
+            for key in keys[:5]:
+                name = place(counter, key)
+                source = cluster.owner(name)
+                target = next(node for node in cluster.masters() if node is not source)
+                for ends in ((source, target), (target, source)):
+                    cluster.move(key_slot(name.encode()), *ends)
+                    assert len(counter.multi_get(keys)) == len(keys)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert len(sums) == 3
+        assert sum(counter.multi_get(keys).values()) == sum(sums) > 0
+
+
+class TestNodes:
+    def test_one_node_of_location_is_enough(
+        self, call: Caller, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        counter = make_counter([nowhere, cluster.location[-1]])
+        assert [call(counter, "increment", key) for key in KEYS[:20]] == [1] * 20
+
+    def test_no_node_is_unavailable(self, call: Caller, make_counter: MakeCounter) -> None:
+        counter = make_counter([f"redis://127.0.0.1:{free_port()}/0"] * 2)
+        for operation in ("increment", "get"):
+            with pytest.raises(CounterUnavailable, match=f"{operation} of 'key'"):
+                call(counter, operation, "key")
+        with pytest.raises(CounterUnavailable):
+            call(counter, "scan", "key")
+
+    def test_a_node_that_hangs_holds_up_its_own_keys_only(
+        self, call: Caller, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        counter = make_counter(cluster.location, timeout=0.3)
+        keys = one_of_each(counter, cluster)
+        for key in keys.values():
+            call(counter, "increment", key)
+        hanging = cluster.masters()[0]
+        hanging.pause()
+        try:
+            for port, key in keys.items():
+                if port == hanging.port:
+                    with pytest.raises((CounterOutcomeUnknown, CounterUnavailable)):
+                        call(counter, "increment", key)
+                else:
+                    assert patiently(lambda key=key: call(counter, "increment", key)) > 1
+        finally:
+            hanging.resume()
+        assert patiently(lambda: call(counter, "get", keys[hanging.port])) in (1, 2)
+
+    def test_a_killed_master_is_replaced_under_load(
+        self, make_counter: MakeCounter, mortal: Cluster
+    ) -> None:
+        counter = make_counter(mortal.location, timeout=2)
+        victim = mortal.owner(place(counter))
+        tally: Tally[str] = Tally()
+        stop = threading.Event()
+
+        def count() -> None:
+            while not stop.is_set():
+                try:
+                    counter.increment("key")
+                    tally["applied"] += 1
+                except CounterOutcomeUnknown:
+                    tally["unknown"] += 1
+                except CounterUnavailable:
+                    tally["unavailable"] += 1
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            assert eventually(lambda: tally["applied"] > 500)
+            victim.kill()
+            assert eventually(lambda: tally["unavailable"])
+            before = tally["applied"]
+            assert eventually(lambda: tally["applied"] > before + 500)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        stored = counter.get("key")
+        assert stored <= tally["applied"] + tally["unknown"]
+        # What it answered while it died may not have reached its replica.
+        assert stored >= tally["applied"] - len(threads)
+        assert tally["unknown"] <= len(threads)
+
+    def test_async_calls_find_the_successor_of_a_killed_master(
+        self, make_counter: MakeCounter, mortal: Cluster
+    ) -> None:
+        counter = make_counter(mortal.location, timeout=2)
+        victim = mortal.owner(place(counter))
+
+        async def main() -> int:
+            await asyncio.gather(*(counter.aincrement("key") for _ in range(100)))
+            victim.kill()
+            with pytest.raises((CounterUnavailable, CounterOutcomeUnknown)):
+                await counter.aincrement("key")
+            await apatiently(lambda: counter.aget("key"))
+            sums = await asyncio.gather(*(counter.aincrement("key") for _ in range(100)))
+            await counter.aclose()
+            return max(sums)
+
+        assert asyncio.run(main()) == 200
+
+    def test_a_slot_that_no_node_has_is_unavailable(
+        self, call: Caller, make_counter: MakeCounter
+    ) -> None:
+        with ServerProcess(
+            valkey_binary(),
+            cluster_enabled="yes",
+            cluster_port=str(free_port()),
+            cluster_require_full_coverage="no",
+        ) as alone:
+            counter = make_counter([alone.url])
+            slot = key_slot(place(counter).encode())
+            other = next(key for key in KEYS if key_slot(place(counter, key).encode()) > slot)
+            alone.command("CLUSTER", "ADDSLOTSRANGE", slot + 1, 16383)
+            assert patiently(lambda: call(counter, "increment", other)) == 1
+            for operation, argument in (("increment", "key"), ("multi_get", ["key", other])):
+                with pytest.raises(CounterUnavailable, match="the cluster is down"):
+                    call(counter, operation, argument)
+
+
+class TestSettings:
+    def test_a_server_by_itself_is_no_cluster(
+        self, call: Caller, make_counter: MakeCounter, valkey: ServerProcess
+    ) -> None:
+        with pytest.raises(CounterConfigError, match="no part of a cluster"):
+            call(make_counter([valkey.url]), "increment", "key")
+
+    def test_a_database_of_another_number_is_a_configuration_error(
+        self, call: Caller, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        location = [url.removesuffix("/0") + "/1" for url in cluster.location]
+        with pytest.raises(CounterConfigError, match="no database of this number"):
+            call(make_counter(location), "increment", "key")
+
+    def test_a_socket_is_no_place_of_a_cluster(
+        self, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        with pytest.raises(CounterConfigError, match="needs hosts and ports"):
+            make_counter([f"unix://{cluster.nodes[0].unix_socket}"])
+
+    def test_nodes_may_be_one_text(
+        self, call: Caller, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        location = ", ".join(cluster.location)
+        counter = make_counter(f"{location}", CONNECTION_FACTORY=FACTORY)
+        assert [call(counter, "increment", key) for key in KEYS[:20]] == [1] * 20

@@ -1,7 +1,15 @@
 """The way of one call through a cluster."""
 
+from redis.exceptions import TryAgainError
+
 from django_counter.backends.redis.call import Call
-from django_counter.backends.redis.errors import ReplyLost, next_try, redirection, unreachable
+from django_counter.backends.redis.errors import (
+    ReplyLost,
+    fail,
+    next_try,
+    redirection,
+    unreachable,
+)
 from django_counter.backends.redis.topology import Address, Topology, slot_of
 
 MAX_REDIRECTIONS = 8  # of one call: two nodes may each believe that the other one has its slot
@@ -38,9 +46,11 @@ class Route:
 
     def _follow(self, error: Exception) -> bool:
         found = redirection(error)
-        if found is None or self.node is None or self._redirections == MAX_REDIRECTIONS:
+        if found is None or self.node is None:
             return False
         self._redirections += 1
+        if self._redirections > MAX_REDIRECTIONS:
+            fail(self.call, TryAgainError("redirected too often"))
         self.node = Address(found.host or self.node.host, found.port)
         self.asking = found.asking
         if not self.asking:
