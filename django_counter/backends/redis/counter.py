@@ -16,9 +16,11 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Page,
     Timer,
     TimerResult,
     Ttl,
+    check_cursor,
     check_key,
     check_prefix,
     checked_amount,
@@ -203,31 +205,39 @@ class RedisCounter(Counter):
         return self._run("entries", [key], [], "entry", safe=True)
 
     def scan(self, prefix: str = "") -> Iterator[Entry]:
-        check_prefix(prefix)
-        cursor: Reply = b"0"
+        cursor = ""
         while True:
-            cursor, found = self._lane.call(self._page(prefix, cursor))
-            keys = self._keys(found, prefix)
-            if keys:
-                yield from _entries(self._lane.call(self._read(keys)), keys)
-            if int(cursor) == 0:
+            entries, cursor = self.scan_page(prefix, cursor)
+            yield from entries
+            if not cursor:
                 return
 
     async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
-        check_prefix(prefix)
-        cursor: Reply = b"0"
+        cursor = ""
         while True:
-            cursor, found = await self._async_lane.call(self._page(prefix, cursor))
-            keys = self._keys(found, prefix)
-            if keys:
-                for entry in _entries(await self._async_lane.call(self._read(keys)), keys):
-                    yield entry
-            if int(cursor) == 0:
+            entries, cursor = await self.ascan_page(prefix, cursor)
+            for entry in entries:
+                yield entry
+            if not cursor:
                 return
 
-    def _page(self, prefix: str, cursor: Reply) -> Call:
+    def scan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        following, found = self._lane.call(self._look(prefix, cursor))
+        keys = self._keys(found, prefix)
+        return _page(following, keys, self._lane.call(self._read(keys)) if keys else [])
+
+    async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        following, found = await self._async_lane.call(self._look(prefix, cursor))
+        keys = self._keys(found, prefix)
+        return _page(following, keys, await self._async_lane.call(self._read(keys)) if keys else [])
+
+    def _look(self, prefix: str, cursor: str) -> Call:
+        check_prefix(prefix)
+        check_cursor(cursor)
+        if cursor and not _CURSOR.fullmatch(cursor):
+            raise ValueError(f"{cursor!r} is no cursor of scan_page()")
         pattern = _GLOB_CHARACTER.sub(r"\\\g<0>", self._prefix + prefix) + "*"
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", str(SCAN_COUNT))
+        command = ("SCAN", cursor or "0", "MATCH", pattern, "COUNT", str(SCAN_COUNT))
         return Call(command, "scan", prefix, safe=True)
 
     def _keys(self, found: list[bytes], prefix: str) -> list[str]:
@@ -268,6 +278,7 @@ class RedisCounter(Counter):
         return Call(command, operation, ", ".join(keys), value, safe, script)
 
 
+_CURSOR = re.compile("[0-9]{1,19}|1[0-8][0-9]{18}")  # below 2**64, for sure
 _GLOB_CHARACTER = re.compile(r"[\\*?\[\]^-]")
 
 
@@ -318,6 +329,11 @@ def _entry(reply: Reply, key: str) -> Entry | None:
     if stored is None and left == _NO_KEY:
         return None
     return Entry(key, _value(b"" if stored is None else stored, key), _ttl(left))
+
+
+def _page(cursor: Reply, keys: list[str], reply: Reply) -> Page:
+    number = int(cursor)
+    return Page(list(_entries(reply, keys)), str(number) if number else "")
 
 
 def _entries(reply: Reply, keys: list[str]) -> Iterator[Entry]:
