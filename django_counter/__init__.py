@@ -1,6 +1,6 @@
 """Integers that many processes change at once: usage counts, quotas, rate limits."""
 
-from django_counter.base import Budget, Counter, DecrementResult, Entry, Timer, TimerResult
+from django_counter.base import Budget, Counter, DecrementResult, Entry, Page, Timer, TimerResult
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -22,6 +22,7 @@ __all__ = [
     "CounterUnavailable",
     "DecrementResult",
     "Entry",
+    "Page",
     "Timer",
     "TimerResult",
     "counter",

@@ -11,6 +11,7 @@ from django_counter.handler import counters
 from django_counter.ratelimit import outages
 from django_counter.ratelimit.checks import check_declared_limits, check_rate_limit
 from django_counter.ratelimit.limit import declared
+from django_counter.ratelimit.statistics import statistics
 
 
 class DjangoCounterConfig(AppConfig):
@@ -31,6 +32,7 @@ class DjangoCounterConfig(AppConfig):
 def _forget_counters(*, setting: str, **kwargs: Any) -> None:
     """Compose the counters anew after override_settings()."""
     if setting in {"COUNTERS", "CACHES"}:
+        statistics.forget()  # they are of the counters before
         counters.reset()
         outages.forget()
         for limit in list(declared):

@@ -62,6 +62,13 @@ class Entry(NamedTuple):
     ttl: float | None  # seconds left; None = no expiry
 
 
+class Page(NamedTuple):
+    """A part of a scan. It may be empty and not the last one."""
+
+    entries: list[Entry]
+    cursor: str  # what the next page is asked for with; empty after the last one
+
+
 class Counter(ABC):
     """Integers under keys, changed by many processes at once, each call one atomic step.
 
@@ -224,6 +231,18 @@ class Counter(ABC):
         """See scan()."""
 
     @abstractmethod
+    def scan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        """Return a part of scan(), of about a thousand stored keys looked through.
+
+        The first page has the empty cursor. Others are good for their own prefix, and for as
+        long as the counters are where they are. Raise ValueError for one that is none.
+        """
+
+    @abstractmethod
+    async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        """See scan_page()."""
+
+    @abstractmethod
     def close(self) -> None:
         """Drop the idle connections of this process. Calls under way go on; so may new ones."""
 
@@ -244,6 +263,11 @@ def check_key(key: str) -> None:
 def check_prefix(prefix: str) -> None:
     """Refuse what cannot begin a key. The empty prefix begins every key."""
     _check_text("prefix", prefix)
+
+
+def check_cursor(cursor: str) -> None:
+    """Refuse what is no text. What else a cursor must be is up to the backend."""
+    _check_text("cursor", cursor)
 
 
 def checked_keys(keys: Iterable[str]) -> list[str]:

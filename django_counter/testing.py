@@ -28,7 +28,7 @@ class Clock:
 
 
 class override_counters(TestContextDecorator):
-    """Keep all counters in memory, empty, on a clock of their own.
+    """Keep all counters in memory, empty, on a clock of their own, without statistics.
 
     A decorator of tests and of TestCase classes, and a context manager that gives the Clock.
     """
@@ -41,8 +41,10 @@ class override_counters(TestContextDecorator):
         moved = Clock()
         entries = getattr(settings, "COUNTERS", {DEFAULT_ALIAS: {}})
         in_memory = {"BACKEND": MEMORY, "OPTIONS": {"clock": moved}}
+        configured: dict[str, Any] = getattr(settings, "RATE_LIMIT", {})
         self._settings = override_settings(
-            COUNTERS={alias: {**entry, **in_memory} for alias, entry in entries.items()}
+            COUNTERS={alias: {**entry, **in_memory} for alias, entry in entries.items()},
+            RATE_LIMIT={**configured, "STATISTICS": False},  # no thread changes what a test sees
         )
         self._settings.enable()
         self._real_now, clock.now = clock.now, moved

@@ -5,8 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from django_counter.ratelimit.settings import DEFAULTS
 from tests.clusters import Cluster
 from tests.servers import ServerProcess, redis_binary, valkey_binary
+
+
+@pytest.fixture(autouse=True)
+def _no_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread sends anything while tests look at servers, unless a test turns it on."""
+    monkeypatch.setitem(DEFAULTS, "STATISTICS", False)
 
 
 @pytest.fixture(scope="session")

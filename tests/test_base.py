@@ -53,6 +53,7 @@ OPERATIONS = [
     "set",
     "entry",
     "scan",
+    "scan_page",
     "close",
 ]
 COUNTERS = [MemoryCounter, RedisCounter, CounterMiddleware, LoggingMiddleware]

@@ -10,7 +10,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from django_counter.backends.memory import MemoryCounter
-from django_counter.base import INT64_MAX, Budget, Counter, Entry, Timer, Ttl
+from django_counter.base import INT64_MAX, Budget, Counter, Entry, Page, Timer, Ttl
 from django_counter.exceptions import CounterOverflow, CounterUnavailable
 from django_counter.middleware import CounterMiddleware, LoggingMiddleware
 
@@ -32,6 +32,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[str, ...]]] = {
     "set": (("key", 5, 60), {"if_equal": 4}, ("key",)),
     "entry": (("key",), {}, ("key",)),
     "scan": (("prefix",), {}, ()),
+    "scan_page": (("prefix", "5"), {}, ()),
     "close": ((), {}, ()),
 }
 each_operation = pytest.mark.parametrize("operation", CALLS)
@@ -116,6 +117,7 @@ def test_the_defaults_are_those_of_the_contract(call: Call) -> None:
     assert call(counter, "decrement_if_exists", "key").value == 2
     assert call(counter, "take", [Budget("key", 9, None)])[0].value == 1
     assert call(counter, "scan") == [Entry("key", 1, None)]
+    assert call(counter, "scan_page") == Page([Entry("key", 1, None)], "")
 
 
 @both
@@ -365,6 +367,7 @@ def test_no_key_is_logged_above_debug(
         "refund": ([[Budget("personal", 5, None)]], {}),
         "advance": ([[Timer("personal", 0, 1, 5, None)]], {}),
         "scan": (["personal"], {}),
+        "scan_page": (["personal", "personal"], {}),
         "close": ([], {}),
     }
     args, kwargs, _ = CALLS[operation]

@@ -25,6 +25,7 @@ def test_the_package_exports_its_public_names() -> None:
         "CounterUnavailable",
         "DecrementResult",
         "Entry",
+        "Page",
         "Timer",
         "TimerResult",
         "counter",

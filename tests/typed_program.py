@@ -18,6 +18,7 @@ from django_counter import (
     CounterUnavailable,
     DecrementResult,
     Entry,
+    Page,
     Timer,
     TimerResult,
     counter,
@@ -93,6 +94,10 @@ def operations(counted: Counter) -> None:
     entries = assert_type(counted.scan("search."), Iterator[Entry])
     assert {each.key for each in entries} == {"search.hour", "search.day"}
 
+    page = assert_type(counted.scan_page("search.", cursor=""), Page)
+    assert_type(page.entries, list[Entry])
+    assert_type(page.cursor, str)
+
     counted.delete("stock")
     counted.close()
 
@@ -113,6 +118,7 @@ async def twins(counted: Counter) -> None:
     assert_type(await counted.aentry("search.hour"), Entry | None)
     entries = assert_type(counted.ascan("search."), AsyncIterator[Entry])
     assert "search.hour" in [each.key async for each in entries]
+    assert_type(await counted.ascan_page("search."), Page)
     await asyncio.gather(*(counted.aincrement("together") for _ in range(10)))
     assert await counted.aget("together") == 10
     await counted.adelete("stock")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
 from threading import Lock
 from typing import NamedTuple
 
@@ -12,9 +13,11 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Page,
     Timer,
     TimerResult,
     Ttl,
+    check_cursor,
     check_key,
     check_prefix,
     checked_amount,
@@ -27,6 +30,7 @@ from django_counter.base import (
 )
 from django_counter.exceptions import CounterConfigError, CounterOverflow
 
+PAGE = 1000  # stored counters
 SWEEP_AT = 1024  # stored counters, expired ones included
 
 
@@ -224,6 +228,22 @@ class MemoryCounter(Counter):
     async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
         for entry in self.scan(prefix):
             yield entry
+
+    def scan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        check_prefix(prefix)
+        check_cursor(cursor)  # the last key of the page before
+        with self._lock:
+            now = self._now()
+            keys = nsmallest(
+                PAGE + 1,
+                (key for key in self._stored if key > cursor and key.startswith(prefix)),
+            )
+            live = [(key, self._live(key, now)) for key in keys[:PAGE]]
+        entries = [Entry(key, stored.value, stored.ttl(now)) for key, stored in live if stored]
+        return Page(entries, keys[PAGE - 1] if len(keys) > PAGE else "")
+
+    async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        return self.scan_page(prefix, cursor)
 
     def close(self) -> None:
         """See Counter.close(): there is nothing to drop, and the counters stay."""

@@ -8,6 +8,7 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Page,
     Timer,
     TimerResult,
     Ttl,
@@ -31,7 +32,7 @@ class CounterMiddleware(Counter):
         """Return what each operation runs in: entered before it, left after it.
 
         `operation` is the name of the synchronous one for both twins. `keys` are those that the
-        caller gave, not yet checked; scan and close have none.
+        caller gave, not yet checked; scan, scan_page and close have none.
         """
         return _NOTHING
 
@@ -149,6 +150,14 @@ class CounterMiddleware(Counter):
         with self.around("scan", ()):
             async for entry in self.next.ascan(prefix):
                 yield entry
+
+    def scan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        with self.around("scan_page", ()):
+            return self.next.scan_page(prefix, cursor)
+
+    async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        with self.around("scan_page", ()):
+            return await self.next.ascan_page(prefix, cursor)
 
     def close(self) -> None:
         with self.around("close", ()):

@@ -152,5 +152,6 @@ RULES: dict[str, tuple[Callable[[Any], None], str]] = {
     "PROCESSES": (_integer(1, 1_000_000), "How many processes share a limit in an outage."),
     "RESPONSE": (_response, "The path of a function of request and decision, or None."),
     "SECRET": (_secret, "A long random text, or None to derive one from SECRET_KEY."),
+    "STATISTICS": (_switch, "False leaves the charts of the admin empty, and sends nothing."),
     "TRUSTED_PROXIES": (_proxies, "Their networks, or how many stand in front of this server."),
 }

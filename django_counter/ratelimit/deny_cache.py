@@ -39,3 +39,9 @@ class DenyCache:
 
     def forget(self, identity: str) -> None:
         self._denials.pop(identity, None)
+
+    def forget_digest(self, digest: str) -> None:
+        """Forget an identity by its digest."""
+        for identity, denial in list(self._denials.items()):
+            if denial.decision.identity == digest:
+                self.forget(identity)

@@ -1,5 +1,6 @@
 """Identities as they stand in keys: digests, so that no key tells whose it is."""
 
+import re
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -17,6 +18,17 @@ def digest(identity: str) -> str:
     text = identity.encode("utf-8", "surrogatepass")
     key = _key(setting("SECRET") or settings.SECRET_KEY)
     return blake2b(text, digest_size=DIGEST_BYTES, key=key, person=b"counter identity").hexdigest()
+
+
+def check_digest(text: str) -> None:
+    """Refuse what digest() does not return."""
+    if not isinstance(text, str):
+        raise TypeError(f"a digest must be a str, not {type(text).__name__}")
+    if not _DIGEST.fullmatch(text):
+        raise ValueError(f"a digest is {2 * DIGEST_BYTES} hexadecimal digits, in lower case")
+
+
+_DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 
 
 @lru_cache(maxsize=4)

@@ -16,9 +16,10 @@ from django_counter.ratelimit.algorithms import (
 )
 from django_counter.ratelimit.decisions import Decision, Standing, decide
 from django_counter.ratelimit.deny_cache import DenyCache
-from django_counter.ratelimit.digests import digest
+from django_counter.ratelimit.digests import check_digest, digest
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import setting
+from django_counter.ratelimit.statistics import statistics
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "fixed": FixedWindow,
@@ -132,17 +133,25 @@ class RateLimit:
 
     def reset(self, identity: str) -> None:
         """Give an identity its whole limit back. Other processes may deny it a moment longer."""
-        keys = self._algorithm.keys(self._place(identity), clock.now())
-        for key in keys:
-            self._counter().delete(key)
-        self._forget(identity, keys)
+        self._delete(self._place(identity))
+        self._denials.forget(identity)
 
     async def areset(self, identity: str) -> None:
         """See reset()."""
-        keys = self._algorithm.keys(self._place(identity), clock.now())
-        for key in keys:
-            await self._counter().adelete(key)
-        self._forget(identity, keys)
+        await self._adelete(self._place(identity))
+        self._denials.forget(identity)
+
+    def reset_digest(self, digest: str) -> None:
+        """Give an identity its whole limit back, by Decision.identity; see reset()."""
+        check_digest(digest)
+        self._delete(self._place_of(digest))
+        self._denials.forget_digest(digest)
+
+    async def areset_digest(self, digest: str) -> None:
+        """See reset_digest()."""
+        check_digest(digest)
+        await self._adelete(self._place_of(digest))
+        self._denials.forget_digest(digest)
 
     def whole(self, identity: str) -> Decision:
         """Return the decision on one who has drawn nothing, without asking anyone."""
@@ -154,7 +163,10 @@ class RateLimit:
         self._check_cost(cost)
         if not setting("ENABLED"):
             return self.whole(identity)
-        return self._denials.get(identity, cost, now)
+        denial = self._denials.get(identity, cost, now)
+        if denial:
+            self._note(denial, now)
+        return denial
 
     def _check_cost(self, cost: int) -> None:
         cost = checked_amount(cost, "cost")
@@ -165,9 +177,11 @@ class RateLimit:
         return counters[self.using]
 
     def _place(self, identity: str) -> Place:
+        return self._place_of(digest(identity))
+
+    def _place_of(self, digest: str) -> Place:
         # The braces let all counters of an identity lie in one slot of a cluster.
-        hexadecimal = digest(identity)
-        return Place(f"limit:{self.name}:{{{hexadecimal}}}", hexadecimal)
+        return Place(f"limit:{self.name}:{{{digest}}}", digest)
 
     def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
         asked = 0 if draw.success else cost
@@ -175,7 +189,12 @@ class RateLimit:
         decision = decide(self.name, place.digest, now, draw.success, standings)
         if not decision.allowed:
             self._denials.add(identity, cost, decision, now)
+        self._note(decision, now)
         return decision
+
+    def _note(self, decision: Decision, now: float) -> None:
+        if setting("STATISTICS"):
+            statistics.add(self.using, decision, now)
 
     def _look(self, place: Place, entries: list[Entry | None], now: float) -> Decision:
         values = [entry and entry.value for entry in entries]
@@ -193,8 +212,16 @@ class RateLimit:
         self._denials = DenyCache()
         self._algorithm = ALGORITHMS[self.algorithm](self.rates)
 
-    def _forget(self, identity: str, keys: list[str]) -> None:
-        self._denials.forget(identity)
+    def _delete(self, place: Place) -> None:
+        keys = self._algorithm.keys(place, clock.now())
+        for key in keys:
+            self._counter().delete(key)
+        self._algorithm.forget(keys)
+
+    async def _adelete(self, place: Place) -> None:
+        keys = self._algorithm.keys(place, clock.now())
+        for key in keys:
+            await self._counter().adelete(key)
         self._algorithm.forget(keys)
 
 

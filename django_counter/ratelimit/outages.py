@@ -1,7 +1,6 @@
 """What becomes of a hit while the counters are away."""
 
 import logging
-import time
 from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
@@ -12,6 +11,7 @@ from django_counter.exceptions import CounterError
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision
 from django_counter.ratelimit.limit import RateLimit, declared
+from django_counter.ratelimit.rare_log import RareLog
 from django_counter.ratelimit.settings import setting
 from django_counter.signals import rate_limit_error
 
@@ -105,6 +105,9 @@ class _LocalLimit(RateLimit):
     def _counter(self) -> Counter:
         return self._memory
 
+    def _note(self, decision: Decision, now: float) -> None:
+        """Keep it out of the statistics: the counters did not decide it."""
+
 
 _lock = Lock()  # two threads at once would make two shares
 
@@ -114,17 +117,4 @@ def _local(limit: RateLimit, processes: int) -> _LocalLimit:
     return _LocalLimit(limit, processes)
 
 
-class _RareLog:
-    """Log at most once in LOG_INTERVAL: an outage meets every request."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def error(self, message: str, *arguments: object) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + LOG_INTERVAL
-            logger.error(message, *arguments)
-
-
-_log = _RareLog()
+_log = RareLog(logger, LOG_INTERVAL)

@@ -15,6 +15,7 @@ DEFAULTS: dict[str, Any] = {
     "PROCESSES": 1,  # that share a limit while the counters are away and on_error is "local"
     "RESPONSE": None,  # dotted path of a function(request, decision) -> HttpResponse
     "SECRET": None,  # the key of the digests of identities; None = derived from SECRET_KEY
+    "STATISTICS": True,  # whether decisions are added up, for the admin
     "TRUSTED_PROXIES": None,  # networks, or how many proxies stand in front
 }
 

@@ -182,6 +182,16 @@ class Machine(RuleBasedStateMachine):
         }
 
     @rule()
+    def scan_page(self) -> None:
+        entries, cursor = self.counter.scan_page(self.prefix)
+        while cursor:
+            found, cursor = self.counter.scan_page(self.prefix, cursor)
+            entries += found
+        assert {entry.key: entry.value for entry in entries} == {
+            self.prefix + name: value for name, (value, _) in self.model.counters.items()
+        }
+
+    @rule()
     def close(self) -> None:
         self.counter.close()
 

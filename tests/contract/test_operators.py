@@ -2,7 +2,8 @@
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Entry
+from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Entry, Page
+from tests.contract.stores import ON_SERVERS
 
 VALUES = [0, 1, -1, INT64_MAX, INT64_MIN, 2**53 + 1, -(2**53) - 1]
 HOSTILE = [
@@ -251,6 +252,64 @@ def test_scan_takes_a_prefix_of_512_bytes(counter: Counter) -> None:
     counter.set(prefix, 3)
     assert list(counter.scan(prefix)) == [Entry(prefix, 3, None)]
     counter.delete(prefix)
+
+
+def pages(counter: Counter, prefix: str) -> list[Page]:
+    """Return all pages of a scan."""
+    found = [counter.scan_page(prefix)]
+    while found[-1].cursor:
+        found.append(counter.scan_page(prefix, found[-1].cursor))
+    return found
+
+
+def test_pages_are_what_scan_yields(counter: Counter, key: str) -> None:
+    for number in range(5):
+        counter.set(f"{key}{number}", number, 100)
+    counter.set(f"other{key}", 1)
+    found = pages(counter, key)
+    assert {type(page) for page in found} == {Page}
+    entries = [entry for page in found for entry in page.entries]
+    assert {entry.key: entry.value for entry in entries} == {f"{key}{n}": n for n in range(5)}
+    assert {type(entry) for entry in entries} == {Entry}
+    assert all(entry.ttl is not None and 50 < entry.ttl <= 100 for entry in entries)
+
+
+def test_many_counters_are_several_pages(counter: Counter, key: str) -> None:
+    keys = [f"{key}{number}" for number in range(2500)]
+    for first in range(0, len(keys), 500):
+        counter.take([Budget(each, 1, 5) for each in keys[first : first + 500]])
+    found = pages(counter, key)
+    assert {entry.key for page in found for entry in page.entries} == set(keys)
+    assert len(found) > 2
+    assert max(len(page.entries) for page in found) < 1200
+    assert all(type(page.cursor) is str for page in found)
+
+
+def test_a_page_of_nothing_is_empty(counter: Counter, key: str) -> None:
+    assert all(page.entries == [] for page in pages(counter, key))
+
+
+def test_pages_take_their_prefix_literally(counter: Counter, key: str) -> None:
+    counter.set(f"{key}*", 1)
+    counter.set(f"{key}a", 1)
+    found = [entry.key for page in pages(counter, f"{key}*") for entry in page.entries]
+    assert found == [f"{key}*"]
+
+
+def test_scan_page_refuses_what_is_no_prefix_and_no_cursor(counter: Counter) -> None:
+    with pytest.raises(ValueError, match=r"^prefix must"):
+        counter.scan_page("a\n")
+    with pytest.raises(TypeError, match=r"^cursor must be a str, not "):
+        counter.scan_page("a", 5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^cursor must"):
+        counter.scan_page("a", "5\n")
+
+
+@pytest.mark.parametrize("variant", ON_SERVERS, indirect=True, ids=str)
+@pytest.mark.parametrize("cursor", ["a", "-1", "1.5", "٣", "5 MATCH", "9" * 20, "1" * 500])
+def test_what_the_server_did_not_say_is_no_cursor(counter: Counter, cursor: str) -> None:
+    with pytest.raises(ValueError, match="is no cursor of scan_page"):
+        counter.scan_page("", cursor)
 
 
 def test_a_closed_counter_goes_on(counter: Counter, key: str) -> None:

@@ -125,6 +125,7 @@ BAD: dict[str, list[Any]] = {
         5,
     ],
     "SECRET": ["", b"planted-secret", 5, ["planted-secret"]],
+    "STATISTICS": [None, 0, 1, "yes"],
     "TRUSTED_PROXIES": [-1, 101, True, False, "10.0.0.1", 1.0, ["10.0.0.1/8"], ["proxy"], [None]],
 }
 GOOD: dict[str, list[Any]] = {
@@ -143,6 +144,7 @@ GOOD: dict[str, list[Any]] = {
     "PROCESSES": [1, 4, 1_000_000],
     "RESPONSE": [None, f"{__name__}.answer"],
     "SECRET": [None, SECRET],
+    "STATISTICS": [True, False],
     "TRUSTED_PROXIES": [None, 0, 1, 100, [], ["10.0.0.0/8"], ("::1",)],
 }
 

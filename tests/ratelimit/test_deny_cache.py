@@ -153,6 +153,17 @@ def test_reset_forgets_a_denial(operated: Operated, name: str, algorithm: str) -
     assert limit.hit("a", 5).allowed
 
 
+def test_reset_by_a_digest_forgets_this_denial(operated: Operated, name: str) -> None:
+    limit = spent(name)
+    limit.hit("b", 5)
+    denied = [limit.hit(identity) for identity in "ab"]
+    operated(limit).reset_digest(denied[0].identity)
+    assert limit.hit("a", 5).allowed
+    ASKED.clear()
+    assert not limit.hit("b").allowed
+    assert ASKED == []
+
+
 @every_algorithm
 def test_refund_forgets_a_denial(operated: Operated, name: str, algorithm: str) -> None:
     limit = operated(spent(name, algorithm=algorithm))

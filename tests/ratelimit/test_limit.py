@@ -344,6 +344,27 @@ class TestDecisions:
         assert limit.peek("b").standings[1].remaining < 8
 
     @every_algorithm
+    def test_a_digest_is_enough_to_give_the_whole_limit_back(
+        self, anywhere: str, operated: Operated, name: str, algorithm: str
+    ) -> None:
+        limit = operated(RateLimit("5/h", "8/d", name=name, algorithm=algorithm))
+        limit.hit("b", 5)
+        limit.reset_digest(limit.hit("a", 5).identity)
+        assert [each.remaining for each in limit.peek("a").standings] == [5, 8]
+        assert limit.peek("b").remaining < 5
+
+    @in_memory
+    @pytest.mark.parametrize(
+        ("text", "error"),
+        [("a", ValueError), ("A" * 32, ValueError), ("", ValueError), (None, TypeError)],
+    )
+    def test_what_is_no_digest_is_refused(
+        self, operated: Operated, name: str, text: Any, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error, match="a digest "):
+            operated(RateLimit("5/h", name=name)).reset_digest(text)
+
+    @every_algorithm
     def test_a_changed_rate_counts_at_once(
         self, anywhere: str, operated: Operated, name: str, algorithm: str
     ) -> None:

@@ -16,8 +16,9 @@ from django.test import override_settings
 from django_counter import CounterError, CounterOutcomeUnknown, CounterUnavailable
 from django_counter.exceptions import CounterConfigError, CounterTypeError
 from django_counter.middleware import CounterMiddleware
-from django_counter.ratelimit import RateLimit, clock, outages
+from django_counter.ratelimit import RateLimit, clock, outages, rare_log
 from django_counter.ratelimit.limit import declared
+from django_counter.ratelimit.rare_log import RareLog
 from django_counter.signals import rate_limit_error, rate_limited
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import MEMORY, Operated
@@ -57,7 +58,7 @@ def failing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     outages.forget()
     outage.error, outage.asked = None, []
-    monkeypatch.setattr(outages, "_log", outages._RareLog())
+    monkeypatch.setattr(outages, "_log", RareLog(outages.logger, outages.LOG_INTERVAL))
     with override_settings(COUNTERS={"default": entry}):
         yield
     outage.error = None
@@ -75,7 +76,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The monotonic clock of the log, as a test moves it."""
     moved = SimpleNamespace(now=1000.0)
     fake = SimpleNamespace(monotonic=lambda: moved.now)
-    monkeypatch.setattr(outages, "time", fake)
+    monkeypatch.setattr(rare_log, "time", fake)
     return moved
 
 

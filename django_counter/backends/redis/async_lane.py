@@ -65,9 +65,9 @@ class AsyncLane:
         """See Lane.together()."""
         return [keys]
 
-    async def nodes(self) -> "list[AsyncLane]":
-        """See Lane.nodes()."""
-        return [self]
+    async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+        """See Lane.call_node()."""
+        return await self.call(call), 1
 
     async def close(self) -> None:
         """Close the connection of the running loop once its calls are answered."""

@@ -50,10 +50,16 @@ class ClusterLane:
         """See Lane.together()."""
         return by_slot(prefix, keys)
 
-    def nodes(self) -> list[Lane]:
-        """See Lane.nodes()."""
-        self._learn(CLUSTER_SLOTS, self._deadline())
-        return [self._lane(node) for node in self._topology.masters()]
+    def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+        """See Lane.call_node()."""
+        if not self._topology.known:
+            self._learn(call, self._deadline())
+        master, masters = self._topology.numbered(number)
+        try:
+            return self._lane(master).call(call), masters
+        except CounterUnavailable:
+            self._topology.doubt(master)
+            raise
 
     def close(self) -> None:
         """See Lane.close()."""
@@ -163,10 +169,16 @@ class AsyncClusterLane:
         """See Lane.together()."""
         return by_slot(prefix, keys)
 
-    async def nodes(self) -> list[AsyncLane]:
-        """See Lane.nodes()."""
-        await self._learn(CLUSTER_SLOTS, self._deadline())
-        return [self._lane(node) for node in self._topology.masters()]
+    async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+        """See Lane.call_node()."""
+        if not self._topology.known:
+            await self._learn(call, self._deadline())
+        master, masters = self._topology.numbered(number)
+        try:
+            return await self._lane(master).call(call), masters
+        except CounterUnavailable:
+            self._topology.doubt(master)
+            raise
 
     async def close(self) -> None:
         """See AsyncLane.close()."""

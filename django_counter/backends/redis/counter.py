@@ -14,9 +14,11 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Page,
     Timer,
     TimerResult,
     Ttl,
+    check_cursor,
     check_key,
     check_prefix,
     checked_amount,
@@ -201,33 +203,46 @@ class RedisCounter(Counter):
         return self._run("entries", [key], [], "entry", safe=True)
 
     def scan(self, prefix: str = "") -> Iterator[Entry]:
-        check_prefix(prefix)
-        for node in self._lane.nodes():
-            cursor: Reply = b"0"
-            while True:
-                cursor, found = node.call(self._page(prefix, cursor))
-                groups = self._together(self._keys(found, prefix))
-                yield from _entries(self._lane.call_all(list(map(self._read, groups))), groups)
-                if int(cursor) == 0:
-                    break
+        cursor = ""
+        while True:
+            entries, cursor = self.scan_page(prefix, cursor)
+            yield from entries
+            if not cursor:
+                return
 
     async def ascan(self, prefix: str = "") -> AsyncIterator[Entry]:
-        check_prefix(prefix)
-        for node in await self._async_lane.nodes():
-            cursor: Reply = b"0"
-            while True:
-                cursor, found = await node.call(self._page(prefix, cursor))
-                groups = self._together(self._keys(found, prefix))
-                replies = await self._async_lane.call_all(list(map(self._read, groups)))
-                for entry in _entries(replies, groups):
-                    yield entry
-                if int(cursor) == 0:
-                    break
+        cursor = ""
+        while True:
+            entries, cursor = await self.ascan_page(prefix, cursor)
+            for entry in entries:
+                yield entry
+            if not cursor:
+                return
 
-    def _page(self, prefix: str, cursor: Reply) -> Call:
+    def scan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        look, number = self._look(prefix, cursor)
+        (position, found), nodes = self._lane.call_node(number, look)
+        groups = self._together(self._keys(found, prefix))
+        replies = self._lane.call_all([self._read(group) for group in groups])
+        return Page(_entries(replies, groups), _following(number, nodes, position))
+
+    async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
+        look, number = self._look(prefix, cursor)
+        (position, found), nodes = await self._async_lane.call_node(number, look)
+        groups = self._together(self._keys(found, prefix))
+        replies = await self._async_lane.call_all([self._read(group) for group in groups])
+        return Page(_entries(replies, groups), _following(number, nodes, position))
+
+    def _look(self, prefix: str, cursor: str) -> tuple[Call, int]:
+        """Return the call for a page, and the number of the node that has it."""
+        check_prefix(prefix)
+        check_cursor(cursor)
+        parts = _CURSOR.fullmatch(cursor or "0:0")
+        if parts is None:
+            raise ValueError(f"{cursor!r} is no cursor of scan_page()")
         pattern = _GLOB_CHARACTER.sub(r"\\\g<0>", self._prefix + prefix) + "*"
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", str(SCAN_COUNT))
-        return Call(command, "scan", prefix, safe=True)
+        command = ("SCAN", parts[2], "MATCH", pattern, "COUNT", str(SCAN_COUNT))
+        return Call(command, "scan", prefix, safe=True), int(parts[1])
 
     def _keys(self, found: list[bytes], prefix: str) -> list[str]:
         """Return what a caller could name of the keys found, without our prefix."""
@@ -271,6 +286,8 @@ class RedisCounter(Counter):
         return Call(command, operation, ", ".join(keys), value, safe, script)
 
 
+# The number of a node, and where its scan goes on, below 2**64 for sure.
+_CURSOR = re.compile("([0-9]{1,4}):([0-9]{1,19}|1[0-8][0-9]{18})")
 _GLOB_CHARACTER = re.compile(r"[\\*?\[\]^-]")
 
 
@@ -340,12 +357,20 @@ def _entry(reply: Reply, key: str) -> Entry | None:
     return Entry(key, _value(b"" if stored is None else stored, key), _ttl(left))
 
 
-def _entries(replies: list[Reply | CounterError], groups: list[list[str]]) -> Iterator[Entry]:
-    for group, reply in _answered(groups, replies):
-        for key, stored, left in zip(group, reply[::2], reply[1::2], strict=True):
-            value = None if stored is None else _counted(stored)
-            if value is not None:
-                yield Entry(key, value, _ttl(left))
+def _following(number: int, nodes: int, position: Reply) -> str:
+    """Return the cursor of the next page, empty after the last one of the last node."""
+    if int(position):
+        return f"{number}:{int(position)}"
+    return f"{number + 1}:0" if number + 1 < nodes else ""
+
+
+def _entries(replies: list[Reply | CounterError], groups: list[list[str]]) -> list[Entry]:
+    return [
+        Entry(key, value, _ttl(left))
+        for group, reply in _answered(groups, replies)
+        for key, stored, left in zip(group, reply[::2], reply[1::2], strict=True)
+        if stored is not None and (value := _counted(stored)) is not None
+    ]
 
 
 # PTTL's words for it.

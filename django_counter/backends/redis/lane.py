@@ -54,9 +54,9 @@ class Lane:
         """Return the keys in groups that one command may name."""
         return [keys]
 
-    def nodes(self) -> "list[Lane]":
-        """Return the lanes of all servers that have keys."""
-        return [self]
+    def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+        """Return the reply of one of the servers that have keys, and how many they are."""
+        return self.call(call), 1
 
     def close(self) -> None:
         """Close the idle connections."""

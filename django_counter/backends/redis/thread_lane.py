@@ -27,9 +27,9 @@ class ThreadLane:
         """See Lane.together()."""
         return self._lane.together(prefix, keys)
 
-    async def nodes(self) -> "list[ThreadLane]":
-        """See Lane.nodes()."""
-        return [ThreadLane(lane) for lane in await asyncio.to_thread(self._lane.nodes)]
+    async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+        """See Lane.call_node()."""
+        return await asyncio.to_thread(self._lane.call_node, number, call)
 
     async def close(self) -> None:
         """The idle connections are the synchronous lane's."""

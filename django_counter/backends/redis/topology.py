@@ -31,7 +31,14 @@ class Topology:
 
     def masters(self) -> list[Address]:
         """Return all nodes that have slots."""
-        return list(dict.fromkeys(each for each in self._masters if each))
+        return sorted({each for each in self._masters if each})
+
+    def numbered(self, number: int) -> tuple[Address, int]:
+        """Return one of the masters, and how many they are."""
+        masters = self.masters()
+        if number >= len(masters):
+            raise ValueError(f"the cluster has {len(masters)} masters now: begin the scan anew")
+        return masters[number], len(masters)
 
     def learn(self, reply: Reply, asked: Address) -> None:
         """Take in an answer to CLUSTER SLOTS."""

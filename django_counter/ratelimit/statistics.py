@@ -1,0 +1,155 @@
+"""How many hits were allowed and denied: by minute, and the denied ones by identity.
+
+They are added up in each process, and sent about once a second by a thread of its own.
+"""
+
+import atexit
+import logging
+import os
+import time
+from collections.abc import Iterable
+from heapq import nlargest
+from operator import itemgetter
+from threading import Event, Lock, RLock, Thread
+from typing import TypeAlias
+
+from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
+from django_counter.handler import counters
+from django_counter.ratelimit.decisions import Decision
+from django_counter.ratelimit.rare_log import RareLog
+
+PREFIX = "statistics:"
+INTERVAL = 1.0  # seconds between two batches
+LOG_INTERVAL = 60.0  # seconds
+MINUTES_TTL = 3900  # seconds: an hour, and some minutes to spare
+IDENTITIES_TTL = 3600  # seconds, from the first denial of an identity
+MAX_MINUTES = 10_000  # that wait in a process: more are left out
+MAX_IDENTITIES = 1_000  # that a process tells apart in a batch...
+MAX_SENT_IDENTITIES = 100  # ...and that it sends: those denied most
+
+logger = logging.getLogger("django_counter.ratelimit")
+
+Sums: TypeAlias = dict[tuple[str, str], int]  # by alias and key
+
+
+def minute_key(name: str, allowed: bool, minute: int) -> str:
+    """Return the key of the hits of a limit in a minute, which is counted from 1970."""
+    return f"{PREFIX}{{{name}}}:{'allowed' if allowed else 'denied'}:{minute}"
+
+
+def identity_key(name: str, identity: str) -> str:
+    """Return the key of the denied hits of an identity, which is a digest.
+
+    No name has braces: these say where it ends. The digest is what follows the last colon.
+    """
+    return f"{PREFIX}{{{name}}}:identity:{identity}"
+
+
+class Statistics:
+    """The decisions of this process that were not sent yet."""
+
+    def __init__(self) -> None:
+        self._registered = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = RLock()  # a signal handler may hit a limit, too
+        self._sending = Lock()
+        self._waiting = Event()
+        self._thread: Thread | None = None
+        self._log = RareLog(logger, LOG_INTERVAL)
+        self._empty()
+
+    def _empty(self) -> None:
+        self._minutes: Sums = {}
+        self._identities: Sums = {}
+
+    def add(self, alias: str, decision: Decision, now: float) -> None:
+        """Count a decision, made `now`, in seconds since 1970. It is sent to the alias later."""
+        name = decision.name
+        with self._lock:
+            minute = minute_key(name, decision.allowed, int(now // 60))
+            _add(self._minutes, (alias, minute), 1, MAX_MINUTES)
+            if not decision.allowed:
+                identity = identity_key(name, decision.identity)
+                _add(self._identities, (alias, identity), 1, MAX_IDENTITIES)
+            if self._thread is None:
+                self._start()
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def send(self) -> None:
+        """Send what was added up.
+
+        What surely was not applied waits for the next time. What may have been is not repeated.
+        """
+        with self._sending:
+            with self._lock:
+                minutes, identities = self._minutes, self._identities
+                self._empty()
+            most = nlargest(MAX_SENT_IDENTITIES, identities.items(), key=itemgetter(1))
+            away: set[str] = set()
+            kept = self._send(minutes.items(), MINUTES_TTL, away)
+            kept_identities = self._send(most, IDENTITIES_TTL, away)
+            with self._lock:
+                for place, amount in kept:
+                    _add(self._minutes, place, amount, MAX_MINUTES)
+                for place, amount in kept_identities:
+                    _add(self._identities, place, amount, MAX_IDENTITIES)
+        if away:
+            self._waiting.set()
+
+    def forget(self) -> None:
+        """Drop what waits, once what is being sent has gone."""
+        with self._sending, self._lock:
+            self._empty()
+
+    def _send(
+        self, sums: Iterable[tuple[tuple[str, str], int]], ttl: float, away: set[str]
+    ) -> list[tuple[tuple[str, str], int]]:
+        """Send to all aliases but those away, and note these; return what is to be kept."""
+        kept = []
+        for (alias, key), amount in sums:
+            if alias not in away:
+                try:
+                    counters[alias].increment(key, amount, ttl)
+                    continue
+                except (CounterUnavailable, CounterConfigError) as error:
+                    self._log.error("Statistics wait to be sent: %s", type(error).__name__)
+                    away.add(alias)
+                except CounterError as error:
+                    self._log.error("Statistics may be lost: %s", type(error).__name__)
+                    continue
+            kept.append(((alias, key), amount))
+        return kept
+
+    def _start(self) -> None:
+        if not self._registered:
+            self._registered = True
+            atexit.register(self.send)
+            os.register_at_fork(after_in_child=self._begin)  # the parent sends what it has
+        thread = Thread(target=self._run, name="django_counter statistics", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # too many of them, or the interpreter is ending
+            self._log.error("Statistics wait for a thread: %s", error)
+        else:
+            self._thread = thread
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._waiting.wait()
+                time.sleep(INTERVAL)
+                self._waiting.clear()
+                self.send()
+        finally:
+            self._thread = None  # the next decision starts another
+
+
+def _add(sums: Sums, place: tuple[str, str], amount: int, most: int) -> None:
+    if place in sums or len(sums) < most:
+        sums[place] = sums.get(place, 0) + amount
+
+
+statistics = Statistics()
