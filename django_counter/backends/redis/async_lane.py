@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from django_counter.backends.redis.call import Call, Reply
-from django_counter.backends.redis.errors import FAILURES, next_try
+from django_counter.backends.redis.errors import FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.lane import Lane
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
@@ -40,9 +40,12 @@ class AsyncLane:
     async def _go_on(
         self, pipeline: Pipeline, call: Call, error: Exception, deadline: float
     ) -> Reply:
-        reasons: set[str] = set()
+        tries = Tries()
         while True:
-            call = next_try(call, error, reasons)
+            call = next_try(call, error, tries)
+            await asyncio.sleep(tries.pause)
+            if tries.lost and asyncio.get_running_loop().time() >= deadline:
+                fail(call, tries.lost)
             try:
                 return await pipeline.ask(call.command, deadline)
             except FAILURES as failure:

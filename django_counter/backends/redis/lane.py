@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from time import monotonic
+from time import monotonic, sleep
 
 from django_counter.backends.redis.call import Call, Reply
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
@@ -10,6 +10,7 @@ from django_counter.backends.redis.errors import (
     DRIVER_ERRORS,
     FAILURES,
     ReplyLost,
+    Tries,
     fail,
     next_try,
     read_only,
@@ -46,11 +47,12 @@ class Lane:
                 return
 
     def _go_on(self, call: Call, error: Exception, deadline: float) -> Reply:
-        reasons: set[str] = set()
+        tries = Tries()
         while True:
-            call = next_try(call, error, reasons)
+            call = next_try(call, error, tries)
+            sleep(tries.pause)
             if monotonic() >= deadline:
-                fail(call, TimeoutError("no time is left"))
+                fail(call, tries.lost or TimeoutError("no time is left"))
             try:
                 return self._exchange(call, deadline, wait=True)
             except FAILURES as failure:
