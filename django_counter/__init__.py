@@ -4,6 +4,7 @@ from django_counter.base import Budget, Counter, DecrementResult, Entry, Page, T
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
+    CounterIdempotencyError,
     CounterOutcomeUnknown,
     CounterOverflow,
     CounterTypeError,
@@ -16,6 +17,7 @@ __all__ = [
     "Counter",
     "CounterConfigError",
     "CounterError",
+    "CounterIdempotencyError",
     "CounterOutcomeUnknown",
     "CounterOverflow",
     "CounterTypeError",

@@ -35,6 +35,7 @@ class Budget(NamedTuple):
     limit: int  # what it starts with, > 0
     ttl: Ttl  # seconds, from the call that creates it; None = no expiry
     floor: int = 0  # `take` leaves at least this much, >= 0
+    scope: str | None = None  # of a series of them: what idempotency keys belong to, not the key
 
 
 class Timer(NamedTuple):
@@ -80,10 +81,19 @@ class Counter(ABC):
     before anything is sent. Every operation may raise `CounterUnavailable` and
     `CounterConfigError`, those that change something `CounterOutcomeUnknown`, and those that
     read or add to what is stored `CounterTypeError`.
+
+    An `idempotency_key` is a `str` by the rules of a key. It names one call on one counter (of
+    `take` and `advance`: on the first): within a window, ten minutes by default, a repeat is
+    answered what the first one was, and changes nothing. An error is not remembered, nor is a
+    refusal that time heals: by timers, and by budgets with a scope. The same key with another
+    operation or other arguments is a `CounterIdempotencyError`; `floor`, `start` and `ceiling`
+    are no such arguments, for they move with time. A lost reply is asked for again by itself.
     """
 
     @abstractmethod
-    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    def increment(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         """Add a value, of either sign, and return the sum. A missing counter starts from 0.
 
         The ttl starts only when this call creates the counter; an existing one keeps its own.
@@ -91,7 +101,9 @@ class Counter(ABC):
         """
 
     @abstractmethod
-    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    async def aincrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         """See increment()."""
 
     @abstractmethod
@@ -115,7 +127,9 @@ class Counter(ABC):
         """See multi_get()."""
 
     @abstractmethod
-    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    def decrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         """Subtract a value > 0 and return the difference, which may be below zero.
 
         A missing counter starts from 0 and is created, with the ttl, as by increment().
@@ -123,11 +137,15 @@ class Counter(ABC):
         """
 
     @abstractmethod
-    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    async def adecrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         """See decrement()."""
 
     @abstractmethod
-    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+    def decrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
         """Subtract a value > 0 where the counter exists and holds at least that much.
 
         Missing: (0, False, False), and nothing is created. Too little: (what it holds, True,
@@ -135,7 +153,9 @@ class Counter(ABC):
         """
 
     @abstractmethod
-    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+    async def adecrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
         """See decrement_if_exists()."""
 
     @abstractmethod
@@ -158,7 +178,9 @@ class Counter(ABC):
         """See delete()."""
 
     @abstractmethod
-    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    def take(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         """Draw a cost > 0 from all the budgets, or from none of them, as one atomic step.
 
         A missing budget is first created with its limit and ttl, whether or not the cost is
@@ -168,7 +190,9 @@ class Counter(ABC):
         """
 
     @abstractmethod
-    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    async def atake(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         """See take()."""
 
     @abstractmethod
@@ -184,7 +208,9 @@ class Counter(ABC):
         """See refund()."""
 
     @abstractmethod
-    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+    def advance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
         """Move all the timers on by cost > 0 steps, or none of them, as one atomic step.
 
         They are moved when none would pass its ceiling. The results are in the order of the
@@ -192,7 +218,9 @@ class Counter(ABC):
         """
 
     @abstractmethod
-    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+    async def aadvance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
         """See advance()."""
 
     @abstractmethod
@@ -253,11 +281,12 @@ class Counter(ABC):
 
 def check_key(key: str) -> None:
     """Refuse what is no key."""
-    if type(key) is str and 0 < len(key) <= KEY_MAX_BYTES // 4 and key.isprintable():
-        return  # four bytes a character at most, and no control character is printable
-    if key == "":
-        raise ValueError("key must not be empty")
-    _check_text("key", key)
+    _check_name("key", key)
+
+
+def check_idempotency_key(idempotency_key: str) -> None:
+    """Refuse what is no idempotency key."""
+    _check_name("idempotency_key", idempotency_key)
 
 
 def check_prefix(prefix: str) -> None:
@@ -325,10 +354,12 @@ def checked_timers(timers: Iterable[Timer]) -> list[Timer]:
 def _checked_budget(budget: Budget) -> Budget:
     if not isinstance(budget, Budget):
         raise TypeError(f"budgets must be several Budget, not {_shown(budget)}")
-    key, limit, ttl, floor = budget
+    key, limit, ttl, floor, scope = budget
     check_key(key)
     limit = checked_amount(limit, "limit")
-    return Budget(key, limit, ttl, _checked_integer("floor", floor, 0))
+    if scope is not None:
+        _check_name("scope", scope)
+    return Budget(key, limit, ttl, _checked_integer("floor", floor, 0), scope)
 
 
 def _checked_timer(timer: Timer) -> Timer:
@@ -341,18 +372,26 @@ def _checked_timer(timer: Timer) -> Timer:
     return Timer(key, start, step, _checked_integer("ceiling", ceiling, 0, TIMER_MAX), ttl)
 
 
-def milliseconds(ttl: Ttl) -> int | None:
+def milliseconds(ttl: Ttl, name: str = "ttl") -> int | None:
     """Return a ttl in whole milliseconds; refuse what is no ttl."""
     if ttl is None:
         return None
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"ttl must be seconds (int or float) or a timedelta, not {_shown(ttl)}")
+        raise TypeError(f"{name} must be seconds (int or float) or a timedelta, not {_shown(ttl)}")
     if not TTL_MIN <= seconds <= TTL_MAX:  # NaN is not within anything
         raise ValueError(
-            f"ttl must be from {TTL_MIN} s to {TTL_MAX} s (100 years), not {_shown(ttl)}"
+            f"{name} must be from {TTL_MIN} s to {TTL_MAX} s (100 years), not {_shown(ttl)}"
         )
     return round(seconds * 1000)
+
+
+def _check_name(name: str, text: str) -> None:
+    if type(text) is str and 0 < len(text) <= KEY_MAX_BYTES // 4 and text.isprintable():
+        return  # four bytes a character at most, and no control character is printable
+    if text == "":
+        raise ValueError(f"{name} must not be empty")
+    _check_text(name, text)
 
 
 def _check_text(name: str, text: str) -> None:

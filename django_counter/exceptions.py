@@ -40,5 +40,9 @@ class CounterOverflow(CounterError):
     """The result would leave int64 (-2**63 to 2**63 - 1). The counter was left as it is."""
 
 
+class CounterIdempotencyError(CounterError):
+    """The idempotency key belongs to another call. This one was not applied."""
+
+
 class CounterConfigError(CounterError, ImproperlyConfigured):
     """Something that waiting does not heal: settings, credentials, rights, TLS, topology."""

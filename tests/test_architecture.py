@@ -20,16 +20,23 @@ ROOT = "django_counter"
 LAYERS: dict[str, tuple[str, ...]] = {
     "django_counter.exceptions": (),
     "django_counter.base": ("django_counter.exceptions",),
+    "django_counter.idempotency": ("django_counter.base", "django_counter.exceptions"),
     "django_counter.backends": (),
-    "django_counter.backends.memory": ("django_counter.base", "django_counter.exceptions"),
+    "django_counter.backends.memory": (
+        "django_counter.base",
+        "django_counter.exceptions",
+        "django_counter.idempotency",
+    ),
     "django_counter.backends.redis": (
         "django_counter.base",
         "django_counter.exceptions",
+        "django_counter.idempotency",
         "django_counter.backends.redis",
     ),
     "django_counter.middleware": (
         "django_counter.base",
         "django_counter.exceptions",
+        "django_counter.idempotency",
         "django_counter.middleware",
     ),
     "django_counter.handler": ("django_counter.base", "django_counter.exceptions"),
@@ -44,6 +51,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.base",
         "django_counter.exceptions",
         "django_counter.handler",
+        "django_counter.idempotency",
         "django_counter.ratelimit",
         "django_counter.signals",
     ),
@@ -89,6 +97,7 @@ WITHOUT_DRIVER = [
     "django_counter.base",
     "django_counter.exceptions",
     "django_counter.handler",
+    "django_counter.idempotency",
     "django_counter.backends.memory",
     "django_counter.middleware",
 ]

@@ -132,10 +132,10 @@ def test_a_counter_without_all_operations_is_abstract() -> None:
 
 def test_the_values_are_tuples_with_names() -> None:
     assert DecrementResult(1, existed=True, success=False) == (1, True, False)
-    assert Budget("key", 10, 60) == ("key", 10, 60, 0)
+    assert Budget("key", 10, 60) == ("key", 10, 60, 0, None)
     assert Entry("key", 5, None) == ("key", 5, None)
     assert DecrementResult._fields == ("value", "existed", "success")
-    assert Budget._fields == ("key", "limit", "ttl", "floor")
+    assert Budget._fields == ("key", "limit", "ttl", "floor", "scope")
     assert Entry._fields == ("key", "value", "ttl")
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -111,6 +112,33 @@ def test_short_lived_keys_leave_the_dict_small(
             getattr(counter, create)(f"{number}", 1, 1)
         largest = max(largest, len(counter._stored))
     assert largest <= SWEEP_AT
+
+
+def test_idempotency_keys_leave_the_store_small(counter: MemoryCounter, clock: Clock) -> None:
+    largest = 0
+    for number in range(40_000):
+        clock.now += 1
+        counter.increment("key", idempotency_key=str(number))
+        largest = max(largest, len(counter._applied))
+    assert largest == 600  # what a window of ten minutes has
+    assert counter.get("key") == 40_000
+
+
+@pytest.mark.parametrize("window", [0, -1, "600", None, float("nan"), True, 10**11])
+def test_the_window_of_idempotency_keys_is_a_ttl(window: Any) -> None:
+    with pytest.raises(CounterConfigError, match=r"^option 'idempotency_window' must be "):
+        MemoryCounter(idempotency_window=window)
+
+
+def test_the_window_comes_from_the_options(clock: Clock) -> None:
+    entry = {
+        "BACKEND": "django_counter.backends.memory.MemoryCounter",
+        "OPTIONS": {"clock": clock, "idempotency_window": 10},
+    }
+    with override_settings(COUNTERS={"default": entry}):
+        counter = counters["default"]
+        for clock.now, total in ((0, 1), (9, 1), (10, 2)):
+            assert counter.increment("key", idempotency_key="order 17") == total
 
 
 def test_the_dict_stays_within_twice_what_lives(counter: MemoryCounter, clock: Clock) -> None:

@@ -35,6 +35,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[str, ...]]] = {
     "scan_page": (("prefix", "5"), {}, ()),
     "close": ((), {}, ()),
 }
+IDEMPOTENT = ["increment", "decrement", "decrement_if_exists", "take", "advance"]
 each_operation = pytest.mark.parametrize("operation", CALLS)
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -125,6 +126,41 @@ def test_keys_and_budgets_may_be_generators(call: Call) -> None:
     counter = CounterMiddleware(MemoryCounter())
     assert call(counter, "take", (budget for budget in BUDGETS))[1].value == 19
     assert call(counter, "multi_get", (key for key in "ab")) == {"a": 9, "b": 19}
+
+
+@both
+@pytest.mark.parametrize("operation", IDEMPOTENT)
+def test_an_idempotency_key_is_forwarded(call: Call, operation: str, asynchronous: bool) -> None:
+    args, kwargs, _ = CALLS[operation]
+    inner = answering("answer")
+    chain = CounterMiddleware(CounterMiddleware(inner))
+    assert call(chain, operation, *args, **kwargs, idempotency_key="order 17") == "answer"
+    asked = getattr(inner, f"a{operation}" if asynchronous else operation)
+    asked.assert_called_once_with(*args, **kwargs, idempotency_key="order 17")
+
+
+@both
+@pytest.mark.parametrize("operation", IDEMPOTENT)
+def test_without_an_idempotency_key_overrides_need_know_none(
+    call: Call, operation: str, asynchronous: bool
+) -> None:
+    class Older(MemoryCounter):
+        pass
+
+    def older(self: Counter, first: Any, second: int = 1, *rest: Any) -> tuple[Any, ...]:
+        return first, second
+
+    async def aolder(self: Counter, first: Any, second: int = 1, *rest: Any) -> tuple[Any, ...]:
+        return first, second
+
+    setattr(
+        Older, f"a{operation}" if asynchronous else operation, aolder if asynchronous else older
+    )
+    first = CALLS[operation][0][0]
+    counter = CounterMiddleware(Older())
+    assert call(counter, operation, first) == (first, 1)
+    with pytest.raises(TypeError, match="idempotency_key"):
+        call(counter, operation, first, idempotency_key="order 17")
 
 
 # around().

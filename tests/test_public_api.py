@@ -19,6 +19,7 @@ def test_the_package_exports_its_public_names() -> None:
         "Counter",
         "CounterConfigError",
         "CounterError",
+        "CounterIdempotencyError",
         "CounterOutcomeUnknown",
         "CounterOverflow",
         "CounterTypeError",

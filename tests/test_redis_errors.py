@@ -11,13 +11,14 @@ from redis._parsers import BaseParser
 from django_counter import (
     CounterConfigError,
     CounterError,
+    CounterIdempotencyError,
     CounterOutcomeUnknown,
     CounterOverflow,
     CounterTypeError,
     CounterUnavailable,
 )
 from django_counter.backends.redis.call import Call
-from django_counter.backends.redis.errors import RULES, ReplyLost, fail, next_try
+from django_counter.backends.redis.errors import RULES, ReplyLost, Tries, fail, next_try
 from django_counter.backends.redis.scripts import Script
 
 SECRET = "planted-secret"
@@ -32,6 +33,7 @@ REPLIES = [
     ("ERR value is not an integer or out of range", CounterTypeError, "not a counter"),
     ("ERR Error running script: ERR value is not an integer", CounterTypeError, "not a counter"),
     ("ERR increment or decrement would overflow", CounterOverflow, "leave int64"),
+    ("IDEMPOTENCY of another call", CounterIdempotencyError, "belongs to another call"),
     ("LOADING Redis is loading the dataset in memory", CounterUnavailable, "loading"),
     ("OOM command not allowed when used memory > 'maxmemory'", CounterUnavailable, "maxmemory"),
     ("ERR Error running script: @user_script: OOM command", CounterUnavailable, "maxmemory"),
@@ -170,12 +172,12 @@ def test_an_unknown_hello_shows_no_password(quote: str) -> None:
 
 
 def test_a_script_that_the_server_lacks_is_sent_whole() -> None:
-    again = next_try(SCRIPTED, reply("NOSCRIPT No matching script"), set())
+    again = next_try(SCRIPTED, reply("NOSCRIPT No matching script"), Tries())
     assert again.command == ("EVAL", SCRIPT.source, *SCRIPTED.command[2:])
 
 
 def test_a_plain_call_is_repeated_as_it_was() -> None:
-    assert next_try(CHANGE, reply("NOSCRIPT of a proxy"), set()) == CHANGE
+    assert next_try(CHANGE, reply("NOSCRIPT of a proxy"), Tries()) == CHANGE
 
 
 @pytest.mark.parametrize(
@@ -189,17 +191,81 @@ def test_a_plain_call_is_repeated_as_it_was() -> None:
     ids=["NOSCRIPT", "READONLY", "READONLY in a script", "reply lost"],
 )
 def test_a_call_is_repeated_once_for_each_reason(call: Call, error: Exception) -> None:
-    reasons: set[str] = set()
-    next_try(call, error, reasons)
+    tries = Tries()
+    next_try(call, error, tries)
     with pytest.raises(CounterUnavailable):
-        next_try(call, error, reasons)
+        next_try(call, error, tries)
 
 
 def test_a_call_is_repeated_for_several_reasons() -> None:
-    reasons: set[str] = set()
+    tries = Tries()
     for error in (ReplyLost(), reply("READONLY replica"), reply("NOSCRIPT No matching script")):
-        next_try(SAFE, error, reasons)
-    assert len(reasons) == 3
+        next_try(SAFE, error, tries)
+    assert len(tries.reasons) == 3
+
+
+# A call of which the server knows a repeat.
+
+ONCE = SCRIPTED._replace(once=True)
+NO_SCRIPT = "NOSCRIPT No matching script"
+TEMPORARY = [
+    ReplyLost(),
+    ConnectionRefusedError("refused"),
+    TimeoutError("timed out"),
+    *map(reply, ("LOADING", "OOM ", "READONLY ", "BUSY ", "MISCONF ", "CLUSTERDOWN ", NO_SCRIPT)),
+]
+PERMANENT = [
+    reply("WRONGTYPE Operation against a key holding the wrong kind"),
+    reply("ERR increment or decrement would overflow"),
+    reply("WRONGPASS invalid username-password pair"),
+    reply("NOPERM this user has no permissions"),
+]
+
+
+def lost() -> ReplyLost:
+    error = ReplyLost()
+    error.__cause__ = ConnectionResetError("reset")
+    return error
+
+
+def test_after_a_lost_reply_it_is_sent_again_as_long_as_it_may_go_well() -> None:
+    tries = Tries()
+    assert next_try(ONCE, lost(), tries) == ONCE
+    assert tries.pause == 0
+    for _ in range(3):
+        for error in TEMPORARY:
+            assert next_try(ONCE, error, tries).key == "key"
+            assert tries.pause > 0
+
+
+@pytest.mark.parametrize("error", PERMANENT, ids=repr)
+def test_what_befalls_a_later_try_says_nothing_of_the_one_that_was_lost(error: Exception) -> None:
+    tries = Tries()
+    first = lost()
+    next_try(ONCE, first, tries)
+    with pytest.raises(CounterOutcomeUnknown) as caught:
+        next_try(ONCE, error, tries)
+    assert caught.value.__cause__ is first.__cause__
+
+
+def test_an_idempotency_key_of_another_call_was_that_at_the_first_try_too() -> None:
+    tries = Tries()
+    next_try(ONCE, lost(), tries)
+    with pytest.raises(CounterIdempotencyError):
+        next_try(ONCE, reply("IDEMPOTENCY of another call"), tries)
+
+
+def test_a_server_that_lost_its_scripts_meanwhile_is_sent_the_whole_one() -> None:
+    tries = Tries()
+    next_try(ONCE, lost(), tries)
+    assert next_try(ONCE, reply(NO_SCRIPT), tries).command[0] == "EVAL"
+
+
+@pytest.mark.parametrize("error", [*TEMPORARY[1:4], *PERMANENT], ids=repr)
+def test_before_a_lost_reply_it_fails_like_any_other(error: Exception) -> None:
+    with pytest.raises(CounterError) as caught:
+        next_try(ONCE, error, Tries())
+    assert type(caught.value) is type(raised(CHANGE, error))
 
 
 @pytest.mark.parametrize(
@@ -207,4 +273,4 @@ def test_a_call_is_repeated_for_several_reasons() -> None:
 )
 def test_a_change_is_not_repeated_for_anything_else(error: Exception) -> None:
     with pytest.raises(CounterError):
-        next_try(CHANGE, error, set())
+        next_try(CHANGE, error, Tries())

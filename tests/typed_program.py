@@ -12,6 +12,7 @@ from django_counter import (
     Counter,
     CounterConfigError,
     CounterError,
+    CounterIdempotencyError,
     CounterOutcomeUnknown,
     CounterOverflow,
     CounterTypeError,
@@ -43,13 +44,25 @@ class Tally(CounterMiddleware):
 class Doubling(CounterMiddleware):
     """Changes one operation, and its twin."""
 
-    def increment(self, key: str, value: int = 1, ttl: float | timedelta | None = None) -> int:
-        return super().increment(key, 2 * value, ttl)
+    def increment(
+        self,
+        key: str,
+        value: int = 1,
+        ttl: float | timedelta | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> int:
+        return super().increment(key, 2 * value, ttl, idempotency_key=idempotency_key)
 
     async def aincrement(
-        self, key: str, value: int = 1, ttl: float | timedelta | None = None
+        self,
+        key: str,
+        value: int = 1,
+        ttl: float | timedelta | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> int:
-        return await super().aincrement(key, 2 * value, ttl)
+        return await super().aincrement(key, 2 * value, ttl, idempotency_key=idempotency_key)
 
 
 def once(next: Counter) -> Counter:
@@ -82,6 +95,13 @@ def operations(counted: Counter) -> None:
     drawn = assert_type(counted.take([hour, day], cost=2), list[DecrementResult])
     assert [each.value for each in drawn] == [98, 998]
 
+    assert_type(counted.increment("orders", idempotency_key="order-17"), int)
+    assert_type(counted.increment("orders", idempotency_key="order-17"), int)
+    assert counted.get("orders") == 1
+    counted.decrement_if_exists("orders", idempotency_key="order-17-cancelled")
+    series = Budget("search.hour.4711", 100, ttl=3600, scope="search.hour")
+    counted.take([series], idempotency_key="order-17")
+
     counted.refund([hour], cost=1)
     tick = Timer("tick", start=100, step=10, ceiling=150, ttl=60)
     assert_type(counted.advance([tick], cost=2), list[TimerResult])
@@ -92,7 +112,7 @@ def operations(counted: Counter) -> None:
         assert_type(entry.value, int)
         assert_type(entry.ttl, float | None)
     entries = assert_type(counted.scan("search."), Iterator[Entry])
-    assert {each.key for each in entries} == {"search.hour", "search.day"}
+    assert {each.key for each in entries} == {"search.hour", "search.day", "search.hour.4711"}
 
     page = assert_type(counted.scan_page("search.", cursor=""), Page)
     assert_type(page.entries, list[Entry])
@@ -138,15 +158,17 @@ def middleware(counted: Counter) -> None:
 def errors(counted: Counter) -> list[str]:
     """Say what may be concluded from a call that fails."""
     concluded = []
-    for value in (2**63 - 1, 1):
+    for value, idempotency_key in ((2**63 - 1, "a"), (1, "b"), (2, "a")):
         try:
-            counted.increment("full", value)
+            counted.increment("full", value, idempotency_key=idempotency_key)
         except CounterOverflow as error:
             concluded.append(str(error))
         except CounterOutcomeUnknown as error:
             assert_type(error.operation, str)
             assert_type(error.key, str)
             assert_type(error.value, int | None)
+        except CounterIdempotencyError as error:
+            concluded.append(str(error))
         except (CounterUnavailable, CounterTypeError, CounterConfigError) as error:
             root: CounterError = error
             concluded.append(str(root))
@@ -161,7 +183,7 @@ def main() -> None:
     operations(counter)
     asyncio.run(twins(counter))
     middleware(counter)
-    assert len(errors(counter)) == 1
+    assert len(errors(counter)) == 2
     counters.reset()
 
 

@@ -1,10 +1,11 @@
 """Counters in the memory of one process, for tests and single processes."""
 
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django_counter.base import (
     INT64_MAX,
@@ -28,7 +29,19 @@ from django_counter.base import (
     checked_value,
     milliseconds,
 )
-from django_counter.exceptions import CounterConfigError, CounterOverflow
+from django_counter.exceptions import (
+    CounterConfigError,
+    CounterIdempotencyError,
+    CounterOverflow,
+)
+from django_counter.idempotency import (
+    DEFAULT_WINDOW,
+    Once,
+    advance_once,
+    checked_window,
+    once,
+    take_once,
+)
 
 PAGE = 1000  # stored counters
 SWEEP_AT = 1024  # stored counters, expired ones included
@@ -45,14 +58,30 @@ class Stored(NamedTuple):
         return None if self.expires is None else (self.expires - now) / 1000
 
 
+Answer = TypeVar("Answer", int, DecrementResult, list[DecrementResult], list[TimerResult])
+
+
+class Applied(NamedTuple):
+    """A call with an idempotency key, and its answer."""
+
+    call: str
+    answer: Any
+    expires: int  # milliseconds of the clock
+
+
 class MemoryCounter(Counter):
     """A dict and a lock. Each instance is a store of its own, so `key_prefix` changes nothing.
 
     `clock` returns seconds and never goes back; tests hand in one that they move.
+    `idempotency_window` is how long idempotency keys are remembered, in seconds.
     """
 
     def __init__(
-        self, *, key_prefix: str = "counter", clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        key_prefix: str = "counter",
+        clock: Callable[[], float] = time.monotonic,
+        idempotency_window: float = DEFAULT_WINDOW,
     ) -> None:
         if not callable(clock):
             raise CounterConfigError("option 'clock' must be a callable that returns seconds")
@@ -60,14 +89,22 @@ class MemoryCounter(Counter):
         self._lock = Lock()
         self._stored: dict[str, Stored] = {}
         self._sweep_at = SWEEP_AT
+        self._window = checked_window(idempotency_window)
+        self._applied: OrderedDict[str, Applied] = OrderedDict()  # the oldest first
 
-    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    def increment(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         check_key(key)
         value = checked_value(value)
-        return self._add(key, value, milliseconds(ttl))
+        duration = milliseconds(ttl)
+        call = once(idempotency_key, key, "increment", value, duration)
+        return self._apply(call, lambda now: self._add(key, value, duration, now))
 
-    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
-        return self.increment(key, value, ttl)
+    async def aincrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
+        return self.increment(key, value, ttl, idempotency_key=idempotency_key)
 
     def get(self, key: str) -> int:
         check_key(key)
@@ -86,27 +123,32 @@ class MemoryCounter(Counter):
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         return self.multi_get(keys)
 
-    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    def decrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         check_key(key)
         value = checked_amount(value)
-        return self._add(key, -value, milliseconds(ttl))
+        duration = milliseconds(ttl)
+        call = once(idempotency_key, key, "decrement", value, duration)
+        return self._apply(call, lambda now: self._add(key, -value, duration, now))
 
-    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
-        return self.decrement(key, value, ttl)
+    async def adecrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
+        return self.decrement(key, value, ttl, idempotency_key=idempotency_key)
 
-    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+    def decrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
         check_key(key)
         value = checked_amount(value)
-        with self._lock:
-            stored = self._live(key, self._now())
-            if stored is None:
-                return DecrementResult(0, existed=False, success=False)
-            if stored.value < value:
-                return DecrementResult(stored.value, existed=True, success=False)
-            return DecrementResult(self._change(key, stored, -value), existed=True, success=True)
+        call = once(idempotency_key, key, "decrement_if_exists", value)
+        return self._apply(call, lambda now: self._draw(key, value, now))
 
-    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
-        return self.decrement_if_exists(key, value)
+    async def adecrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
+        return self.decrement_if_exists(key, value, idempotency_key=idempotency_key)
 
     def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
         check_key(key)
@@ -130,28 +172,19 @@ class MemoryCounter(Counter):
     async def adelete(self, key: str) -> None:
         self.delete(key)
 
-    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    def take(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         budgets = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
         durations = [milliseconds(budget.ttl) for budget in budgets]
-        with self._lock:
-            now = self._now()
-            stored = [
-                self._live(budget.key, now) or self._create(budget.key, budget.limit, duration, now)
-                for budget, duration in zip(budgets, durations, strict=True)
-            ]
-            success = all(
-                each.value - cost >= budget.floor
-                for budget, each in zip(budgets, stored, strict=True)
-            )
-            drawn = -cost if success else 0
-            return [
-                DecrementResult(self._change(budget.key, each, drawn), True, success)
-                for budget, each in zip(budgets, stored, strict=True)
-            ]
+        call = take_once(idempotency_key, budgets, cost)
+        return self._apply(call, lambda now: self._take(budgets, cost, durations, now))
 
-    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
-        return self.take(budgets, cost)
+    async def atake(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
+        return self.take(budgets, cost, idempotency_key=idempotency_key)
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
         budgets = checked_budgets(budgets)
@@ -167,25 +200,19 @@ class MemoryCounter(Counter):
     async def arefund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
         self.refund(budgets, cost)
 
-    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+    def advance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
         timers = checked_timers(timers)
         cost = checked_amount(cost, "cost")
         durations = [milliseconds(timer.ttl) for timer in timers]
-        with self._lock:
-            now = self._now()
-            values = [max(timer.start, self._value(timer.key, now)) for timer in timers]
-            moved = [value + cost * timer.step for value, timer in zip(values, timers, strict=True)]
-            success = all(
-                value <= timer.ceiling for value, timer in zip(moved, timers, strict=True)
-            )
-            if success:
-                values = moved
-                for timer, value, duration in zip(timers, values, durations, strict=True):
-                    self._create(timer.key, value, duration, now)
-            return [TimerResult(value, success) for value in values]
+        call = advance_once(idempotency_key, timers, cost)
+        return self._apply(call, lambda now: self._advance(timers, cost, durations, now))
 
-    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
-        return self.advance(timers, cost)
+    async def aadvance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
+        return self.advance(timers, cost, idempotency_key=idempotency_key)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         check_key(key)
@@ -262,13 +289,72 @@ class MemoryCounter(Counter):
         stored = self._live(key, now)
         return stored.value if stored else 0
 
-    def _add(self, key: str, amount: int, duration: int | None) -> int:
+    def _apply(self, call: Once | None, change: Callable[[int], Answer]) -> Answer:
+        """Return what a change answers, or what it did answer to the same call before."""
         with self._lock:
             now = self._now()
-            stored = self._live(key, now)
-            if stored is None:
-                return self._create(key, amount, duration, now).value
-            return self._change(key, stored, amount)
+            if call is None:
+                return change(now)
+            self._forget(now)
+            applied = self._applied.get(call.name)
+            if applied is None:
+                answer = change(now)
+                if call.refusals or not _refused(answer):
+                    expires = now + self._window
+                    self._applied[call.name] = Applied(call.call, answer, expires)
+                return answer
+            if applied.call != call.call:
+                raise CounterIdempotencyError(
+                    f"the idempotency key belongs to another call on {call.scope!r}"
+                )
+            repeated: Answer = applied.answer
+            return repeated
+
+    def _forget(self, now: int) -> None:
+        while self._applied and next(iter(self._applied.values())).expires <= now:
+            self._applied.popitem(last=False)
+
+    def _add(self, key: str, amount: int, duration: int | None, now: int) -> int:
+        stored = self._live(key, now)
+        if stored is None:
+            return self._create(key, amount, duration, now).value
+        return self._change(key, stored, amount)
+
+    def _draw(self, key: str, amount: int, now: int) -> DecrementResult:
+        stored = self._live(key, now)
+        if stored is None:
+            return DecrementResult(0, existed=False, success=False)
+        if stored.value < amount:
+            return DecrementResult(stored.value, existed=True, success=False)
+        return DecrementResult(self._change(key, stored, -amount), existed=True, success=True)
+
+    def _take(
+        self, budgets: list[Budget], cost: int, durations: list[int | None], now: int
+    ) -> list[DecrementResult]:
+        stored = [
+            self._live(budget.key, now) or self._create(budget.key, budget.limit, duration, now)
+            for budget, duration in zip(budgets, durations, strict=True)
+        ]
+        success = all(
+            each.value - cost >= budget.floor for budget, each in zip(budgets, stored, strict=True)
+        )
+        drawn = -cost if success else 0
+        return [
+            DecrementResult(self._change(budget.key, each, drawn), True, success)
+            for budget, each in zip(budgets, stored, strict=True)
+        ]
+
+    def _advance(
+        self, timers: list[Timer], cost: int, durations: list[int | None], now: int
+    ) -> list[TimerResult]:
+        values = [max(timer.start, self._value(timer.key, now)) for timer in timers]
+        moved = [value + cost * timer.step for value, timer in zip(values, timers, strict=True)]
+        success = all(value <= timer.ceiling for value, timer in zip(moved, timers, strict=True))
+        if success:
+            values = moved
+            for timer, value, duration in zip(timers, values, durations, strict=True):
+                self._create(timer.key, value, duration, now)
+        return [TimerResult(value, success) for value in values]
 
     def _change(self, key: str, stored: Stored, amount: int) -> int:
         value = stored.value + amount
@@ -288,3 +374,7 @@ class MemoryCounter(Counter):
         if len(self._stored) >= self._sweep_at:
             self._stored = {key: each for key, each in self._stored.items() if each.live(now)}
             self._sweep_at = max(SWEEP_AT, 2 * len(self._stored))
+
+
+def _refused(answer: object) -> bool:
+    return isinstance(answer, list) and not answer[0].success

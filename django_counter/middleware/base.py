@@ -16,6 +16,7 @@ from django_counter.base import (
     checked_keys,
     checked_timers,
 )
+from django_counter.idempotency import keyword
 
 
 class CounterMiddleware(Counter):
@@ -36,13 +37,17 @@ class CounterMiddleware(Counter):
         """
         return _NOTHING
 
-    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    def increment(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         with self.around("increment", (key,)):
-            return self.next.increment(key, value, ttl)
+            return self.next.increment(key, value, ttl, **keyword(idempotency_key))
 
-    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    async def aincrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         with self.around("increment", (key,)):
-            return await self.next.aincrement(key, value, ttl)
+            return await self.next.aincrement(key, value, ttl, **keyword(idempotency_key))
 
     def get(self, key: str) -> int:
         with self.around("get", (key,)):
@@ -62,21 +67,29 @@ class CounterMiddleware(Counter):
         with self.around("multi_get", tuple(distinct)):
             return await self.next.amulti_get(distinct)
 
-    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    def decrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         with self.around("decrement", (key,)):
-            return self.next.decrement(key, value, ttl)
+            return self.next.decrement(key, value, ttl, **keyword(idempotency_key))
 
-    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
+    async def adecrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
         with self.around("decrement", (key,)):
-            return await self.next.adecrement(key, value, ttl)
+            return await self.next.adecrement(key, value, ttl, **keyword(idempotency_key))
 
-    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+    def decrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
         with self.around("decrement_if_exists", (key,)):
-            return self.next.decrement_if_exists(key, value)
+            return self.next.decrement_if_exists(key, value, **keyword(idempotency_key))
 
-    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
+    async def adecrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
         with self.around("decrement_if_exists", (key,)):
-            return await self.next.adecrement_if_exists(key, value)
+            return await self.next.adecrement_if_exists(key, value, **keyword(idempotency_key))
 
     def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
         with self.around("set_if_not_exists", (key,)):
@@ -94,15 +107,19 @@ class CounterMiddleware(Counter):
         with self.around("delete", (key,)):
             await self.next.adelete(key)
 
-    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    def take(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         budgets = checked_budgets(budgets)
         with self.around("take", tuple(budget.key for budget in budgets)):
-            return self.next.take(budgets, cost)
+            return self.next.take(budgets, cost, **keyword(idempotency_key))
 
-    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    async def atake(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         budgets = checked_budgets(budgets)
         with self.around("take", tuple(budget.key for budget in budgets)):
-            return await self.next.atake(budgets, cost)
+            return await self.next.atake(budgets, cost, **keyword(idempotency_key))
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
         budgets = checked_budgets(budgets)
@@ -114,15 +131,19 @@ class CounterMiddleware(Counter):
         with self.around("refund", tuple(budget.key for budget in budgets)):
             await self.next.arefund(budgets, cost)
 
-    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+    def advance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
         timers = checked_timers(timers)
         with self.around("advance", tuple(timer.key for timer in timers)):
-            return self.next.advance(timers, cost)
+            return self.next.advance(timers, cost, **keyword(idempotency_key))
 
-    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
+    async def aadvance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
         timers = checked_timers(timers)
         with self.around("advance", tuple(timer.key for timer in timers)):
-            return await self.next.aadvance(timers, cost)
+            return await self.next.aadvance(timers, cost, **keyword(idempotency_key))
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         with self.around("set", (key,)):

@@ -63,31 +63,38 @@ class RateLimit:
         kind = f"algorithm={self.algorithm!r}, using={self.using!r}"
         return f"RateLimit({rates}, name={self.name!r}, {kind})"
 
-    def hit(self, identity: str, cost: int = 1) -> Decision:
+    def hit(self, identity: str, cost: int = 1, *, idempotency_key: str | None = None) -> Decision:
         """Draw a cost from the limit of an identity. A denied hit draws nothing; cost 0 peeks.
 
         Raise ValueError for a cost above a rate's limit: it could never be allowed.
+
+        An allowed hit with an idempotency key is drawn once: for ten minutes, or the alias's
+        `idempotency_window`, its repeats are allowed too, in later windows as well; `remaining` is
+        what the first one left. A denied one is decided anew. The same key with another cost is
+        a CounterIdempotencyError.
         """
         if type(cost) is int and cost == 0:
             return self.peek(identity)
         now = clock.now()
-        known = self._known(identity, cost, now)
+        known = self._known(identity, cost, now, idempotency_key)
         if known:
             return known
         place = self._place(identity)
-        draw = self._algorithm.draw(self._counter(), place, cost, now)
+        draw = self._algorithm.draw(self._counter(), place, cost, now, idempotency_key)
         return self._decide(identity, place, cost, now, draw)
 
-    async def ahit(self, identity: str, cost: int = 1) -> Decision:
+    async def ahit(
+        self, identity: str, cost: int = 1, *, idempotency_key: str | None = None
+    ) -> Decision:
         """See hit()."""
         if type(cost) is int and cost == 0:
             return await self.apeek(identity)
         now = clock.now()
-        known = self._known(identity, cost, now)
+        known = self._known(identity, cost, now, idempotency_key)
         if known:
             return known
         place = self._place(identity)
-        draw = await self._algorithm.adraw(self._counter(), place, cost, now)
+        draw = await self._algorithm.adraw(self._counter(), place, cost, now, idempotency_key)
         return self._decide(identity, place, cost, now, draw)
 
     def peek(self, identity: str) -> Decision:
@@ -158,11 +165,15 @@ class RateLimit:
         standings = tuple(Standing(rate, rate.limit, 0.0, 0.0) for rate in self.rates)
         return decide(self.name, digest(identity), clock.now(), True, standings)
 
-    def _known(self, identity: str, cost: int, now: float) -> Decision | None:
+    def _known(
+        self, identity: str, cost: int, now: float, idempotency_key: str | None
+    ) -> Decision | None:
         """Return a decision that needs no counter."""
         self._check_cost(cost)
         if not setting("ENABLED"):
             return self.whole(identity)
+        if idempotency_key is not None:  # it may have been allowed before the denial
+            return None
         denial = self._denials.get(identity, cost, now)
         if denial:
             self._note(denial, now)

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Ttl
-from django_counter.exceptions import CounterOverflow
+from django_counter.exceptions import CounterIdempotencyError, CounterOverflow
 from tests.contract.stores import VARIANTS, MemoryStore, Store
 
 # The same examples in each run: CI fails for a change, never for a lucky find.
@@ -48,6 +48,7 @@ class Model:
     def __init__(self) -> None:
         self.now = 0.0
         self.counters: dict[str, tuple[int, float | None]] = {}
+        self.tokens: dict[str, tuple[int, int | None, float]] = {}  # value, sum, end
 
     def get(self, name: str) -> int:
         return self.counters[name][0] if name in self.counters else 0
@@ -76,10 +77,10 @@ class Model:
         return value - amount, True, True
 
     def take(self, budgets: list[Budget], cost: int) -> list[tuple[int, bool, bool]]:
-        for key, limit, ttl, _ in budgets:
+        for key, limit, ttl, *_ in budgets:
             if key not in self.counters:
                 self.put(key, limit, ttl)
-        success = all(self.get(key) - cost >= floor for key, _, _, floor in budgets)
+        success = all(self.get(key) - cost >= floor for key, _, _, floor, _ in budgets)
         for key, *_ in budgets:
             value, end = self.counters[key]
             self.counters[key] = (value - cost * success, end)
@@ -87,6 +88,7 @@ class Model:
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
+        self.tokens = {name: each for name, each in self.tokens.items() if each[2] > self.now}
         for name, (_, end) in list(self.counters.items()):
             if end is not None and end <= self.now:
                 del self.counters[name]
@@ -120,6 +122,24 @@ class Machine(RuleBasedStateMachine):
             result = None
         assert result == expected
 
+    @rule(name=names, value=st.integers(1, 2), token=st.sampled_from("xy"))
+    def increment_once(self, name: str, value: int, token: str) -> None:
+        call = self.prefix + name, value
+        known = self.model.tokens.get(name + token)
+        if known and known[0] != value:
+            with pytest.raises(CounterIdempotencyError):
+                self.counter.increment(*call, idempotency_key=token)
+            return
+        if not known:
+            known = value, self.model.add(name, value, None), self.model.now + 600
+        try:
+            result = self.counter.increment(*call, idempotency_key=token)
+        except CounterOverflow:
+            result = None
+        assert result == known[1]
+        if result is not None:
+            self.model.tokens[name + token] = known
+
     @rule(name=names)
     def get(self, name: str) -> None:
         assert self.counter.get(self.prefix + name) == self.model.get(name)
@@ -149,7 +169,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         budgets=st.lists(
-            st.builds(Budget, names, amounts, ttls, floors),
+            st.builds(Budget, names, amounts, ttls, floors, st.none()),
             min_size=1,
             unique_by=lambda budget: budget.key,
         ),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from django_counter.backends.redis.call import Call, Command, Reply, commands_of
-from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, next_try
+from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
 from django_counter.exceptions import CounterError
@@ -79,9 +79,12 @@ class AsyncLane:
     async def _go_on(
         self, pipeline: Pipeline, call: Call, error: Exception, deadline: float
     ) -> Reply:
-        reasons: set[str] = set()
+        tries = Tries()
         while True:
-            call = next_try(call, error, reasons)
+            call = next_try(call, error, tries)
+            await asyncio.sleep(tries.pause)
+            if tries.lost and asyncio.get_running_loop().time() >= deadline:
+                fail(call, tries.lost)
             try:
                 return await pipeline.ask(call.command, deadline)
             except FAILURES as failure:

@@ -24,6 +24,7 @@ class Call(NamedTuple):
     value: int | None = None
     safe: bool = False  # it changes nothing, so that it may be sent again after a lost reply
     script: Script | None = None  # what the command runs, by its digest
+    once: bool = False  # the server knows a repeat of it: it may be sent until it is answered
 
 
 def commands_of(calls: Sequence[Call]) -> list[Command]:

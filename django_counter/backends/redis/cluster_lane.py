@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 
 from redis.exceptions import ClusterDownError
 
@@ -103,8 +103,9 @@ class ClusterLane:
                 with suppress(CounterUnavailable):  # the error itself tells more
                     self._learn(route.call, deadline)
             route.go_on(error)
+            sleep(route.tries.pause)
             if monotonic() >= deadline:
-                fail(route.call, TimeoutError("no time is left"))
+                fail(route.call, route.tries.lost or TimeoutError("no time is left"))
             try:
                 return self._exchange(route, deadline)
             except FAILURES as failure:
@@ -224,6 +225,9 @@ class AsyncClusterLane:
                 with suppress(CounterUnavailable):
                     await self._learn(route.call, deadline)
             route.go_on(error)
+            await asyncio.sleep(route.tries.pause)
+            if route.tries.lost and asyncio.get_running_loop().time() >= deadline:
+                fail(route.call, route.tries.lost)
             try:
                 return await self._exchange(route, deadline)
             except FAILURES as failure:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from django_counter.backends.redis.call import Call, Reply
 from django_counter.backends.redis.lanes import lanes
-from django_counter.backends.redis.scripts import script
+from django_counter.backends.redis.scripts import script, script_once
+from django_counter.backends.redis.tokens import token_call, token_name
 from django_counter.base import (
     INT64_MAX,
     INT64_MIN,
@@ -30,8 +31,16 @@ from django_counter.base import (
     milliseconds,
 )
 from django_counter.exceptions import CounterError, CounterTypeError
+from django_counter.idempotency import (
+    DEFAULT_WINDOW,
+    Once,
+    advance_once,
+    checked_window,
+    once,
+    take_once,
+)
 
-SCRIPTS = ("increment", "take", "refund", "advance", "set", "entries")
+SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")
 SCAN_COUNT = 1000  # keys that the server looks through for one page
 
 
@@ -39,28 +48,39 @@ class RedisCounter(Counter):
     """Counters under raw keys, `key_prefix:key`, on the server of a django-redis cache.
 
     `cache` is its alias in CACHES. `timeout` is how long one call may take, in seconds; without
-    one it is that cache's SOCKET_TIMEOUT, or else 1.
+    one it is that cache's SOCKET_TIMEOUT, or else 1. `idempotency_window` is how long idempotency
+    keys are remembered, in seconds.
     """
 
     def __init__(
-        self, *, key_prefix: str = "counter", cache: str = "default", timeout: float | None = None
+        self,
+        *,
+        key_prefix: str = "counter",
+        cache: str = "default",
+        timeout: float | None = None,
+        idempotency_window: float = DEFAULT_WINDOW,
     ) -> None:
+        self._window = str(checked_window(idempotency_window))
         self._prefix = f"{key_prefix}:"
         self._lane, self._async_lane = lanes(cache, timeout)
         self._scripts = {name: script(name) for name in SCRIPTS}
 
-    def increment(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
-        return int(self._lane.call(self._increment(key, value, ttl)))
+    def increment(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
+        return int(self._lane.call(self._increment(key, value, ttl, idempotency_key)))
 
-    async def aincrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
-        return int(await self._async_lane.call(self._increment(key, value, ttl)))
+    async def aincrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
+        return int(await self._async_lane.call(self._increment(key, value, ttl, idempotency_key)))
 
-    def _increment(self, key: str, value: int, ttl: Ttl) -> Call:
+    def _increment(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call:
         check_key(key)
         value = checked_value(value)
-        if ttl is None:
+        if ttl is None and idempotency_key is None:
             return Call(("INCRBY", self._prefix + key, str(value)), "increment", key, value)
-        return self._run("increment", [key], [value, milliseconds(ttl) or ""], "increment", value)
+        return self._add(key, value, ttl, "increment", value, idempotency_key)
 
     def get(self, key: str) -> int:
         return _value(self._lane.call(self._get(key)), key)
@@ -87,29 +107,56 @@ class RedisCounter(Counter):
     def _multi_get(self, keys: list[str]) -> Call:
         return Call(("MGET", *map(self._prefix.__add__, keys)), "multi_get", keys[0], safe=True)
 
-    def decrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
-        return int(self._lane.call(self._decrement(key, value, ttl)))
+    def decrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
+        return int(self._lane.call(self._decrement(key, value, ttl, idempotency_key)))
 
-    async def adecrement(self, key: str, value: int = 1, ttl: Ttl = None) -> int:
-        return int(await self._async_lane.call(self._decrement(key, value, ttl)))
+    async def adecrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> int:
+        return int(await self._async_lane.call(self._decrement(key, value, ttl, idempotency_key)))
 
-    def _decrement(self, key: str, value: int, ttl: Ttl) -> Call:
+    def _decrement(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call:
         check_key(key)
         value = checked_amount(value)
-        if ttl is None:
+        if ttl is None and idempotency_key is None:
             return Call(("DECRBY", self._prefix + key, str(value)), "decrement", key, value)
-        return self._run("increment", [key], [-value, milliseconds(ttl) or ""], "decrement", value)
+        return self._add(key, -value, ttl, "decrement", value, idempotency_key)
 
-    def decrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
-        return _decremented(self._lane.call(self._decrement_if_exists(key, value)), key)
+    def _add(
+        self,
+        key: str,
+        amount: int,
+        ttl: Ttl,
+        operation: str,
+        value: int,
+        idempotency_key: str | None,
+    ) -> Call:
+        duration = milliseconds(ttl)
+        call = once(idempotency_key, key, operation, value, duration)
+        if duration is None:
+            return self._run("add", [key], [amount], operation, value, once=call)
+        return self._run("increment", [key], [amount, duration], operation, value, once=call)
 
-    async def adecrement_if_exists(self, key: str, value: int = 1) -> DecrementResult:
-        return _decremented(await self._async_lane.call(self._decrement_if_exists(key, value)), key)
+    def decrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
+        call = self._decrement_if_exists(key, value, idempotency_key)
+        return _decremented(self._lane.call(call), key)
 
-    def _decrement_if_exists(self, key: str, value: int) -> Call:
+    async def adecrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> DecrementResult:
+        call = self._decrement_if_exists(key, value, idempotency_key)
+        return _decremented(await self._async_lane.call(call), key)
+
+    def _decrement_if_exists(self, key: str, value: int, idempotency_key: str | None) -> Call:
         check_key(key)
         value = checked_amount(value)
-        return self._run("take", [key], [value, "", "", value], "decrement_if_exists", value)
+        operation = "decrement_if_exists"
+        call = once(idempotency_key, key, operation, value)
+        return self._run("take", [key], [value, "", "", value], operation, value, once=call)
 
     def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
         return self._lane.call(self._set_if_not_exists(key, value, ttl)) is not None
@@ -134,20 +181,27 @@ class RedisCounter(Counter):
         check_key(key)
         return Call(("DEL", self._prefix + key), "delete", key)
 
-    def take(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    def take(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         budgets = checked_budgets(budgets)
-        return _taken(self._lane.call(self._take(budgets, cost)), budgets)
+        return _taken(self._lane.call(self._take(budgets, cost, idempotency_key)), budgets)
 
-    async def atake(self, budgets: Sequence[Budget], cost: int = 1) -> list[DecrementResult]:
+    async def atake(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[DecrementResult]:
         budgets = checked_budgets(budgets)
-        return _taken(await self._async_lane.call(self._take(budgets, cost)), budgets)
+        call = self._take(budgets, cost, idempotency_key)
+        return _taken(await self._async_lane.call(call), budgets)
 
-    def _take(self, budgets: list[Budget], cost: int) -> Call:
+    def _take(self, budgets: list[Budget], cost: int, idempotency_key: str | None) -> Call:
         cost = checked_amount(cost, "cost")
         arguments: list[str | int] = [cost]
         for budget in budgets:
             arguments += budget.limit, milliseconds(budget.ttl) or "", cost + budget.floor
-        return self._run("take", [budget.key for budget in budgets], arguments, "take", cost)
+        keys = [budget.key for budget in budgets]
+        call = take_once(idempotency_key, budgets, cost)
+        return self._run("take", keys, arguments, "take", cost, once=call)
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
         self._lane.call(self._refund(checked_budgets(budgets), cost))
@@ -162,19 +216,27 @@ class RedisCounter(Counter):
             arguments += budget.limit, budget.limit - cost
         return self._run("refund", [budget.key for budget in budgets], arguments, "refund", cost)
 
-    def advance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
-        return _advanced(self._lane.call(self._advance(checked_timers(timers), cost)))
+    def advance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
+        call = self._advance(checked_timers(timers), cost, idempotency_key)
+        return _advanced(self._lane.call(call))
 
-    async def aadvance(self, timers: Sequence[Timer], cost: int = 1) -> list[TimerResult]:
-        return _advanced(await self._async_lane.call(self._advance(checked_timers(timers), cost)))
+    async def aadvance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> list[TimerResult]:
+        call = self._advance(checked_timers(timers), cost, idempotency_key)
+        return _advanced(await self._async_lane.call(call))
 
-    def _advance(self, timers: list[Timer], cost: int) -> Call:
+    def _advance(self, timers: list[Timer], cost: int, idempotency_key: str | None) -> Call:
         cost = checked_amount(cost, "cost")
         arguments: list[str | int] = []
         for timer in timers:
             distance = min(cost * timer.step, TIMER_MAX + 1)  # either is too far
             arguments += timer.start, distance, timer.ceiling, milliseconds(timer.ttl) or ""
-        return self._run("advance", [timer.key for timer in timers], arguments, "advance", cost)
+        keys = [timer.key for timer in timers]
+        call = advance_once(idempotency_key, timers, cost)
+        return self._run("advance", keys, arguments, "advance", cost, once=call)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         return bool(self._lane.call(self._set(key, value, ttl, if_equal)))
@@ -279,11 +341,17 @@ class RedisCounter(Counter):
         operation: str,
         value: int | None = None,
         safe: bool = False,
+        once: Once | None = None,
     ) -> Call:
         script = self._scripts[name]
         places = [self._prefix + key for key in keys]
-        command = ("EVALSHA", script.digest, str(len(places)), *places, *map(str, arguments))
-        return Call(command, operation, ", ".join(keys), value, safe, script)
+        words = [str(argument) for argument in arguments]
+        if once:
+            script = script_once(name)
+            places.append(token_name(self._prefix, once))
+            words += token_call(once), self._window, str(int(once.refusals))
+        command = ("EVALSHA", script.digest, str(len(places)), *places, *words)
+        return Call(command, operation, ", ".join(keys), value, safe, script, bool(once))
 
 
 # The number of a node, and where its scan goes on, below 2**64 for sure.

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
 from redis import exceptions as driver
@@ -10,6 +11,7 @@ from django_counter.backends.redis.call import Call, with_source
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
+    CounterIdempotencyError,
     CounterOutcomeUnknown,
     CounterOverflow,
     CounterTypeError,
@@ -25,6 +27,8 @@ class ReplyLost(Exception):
 
 
 FAILURES = (ReplyLost, *DRIVER_ERRORS)
+
+PAUSE = 0.01  # seconds between the later tries of a call that is sent until it is answered
 
 
 def lost(count: int, cause: BaseException) -> list[ReplyLost]:
@@ -50,6 +54,7 @@ _CLUSTER = ("MOVED ", "ASK ", "CROSSSLOT ")
 RULES = (
     Rule(("WRONGTYPE", "not an integer"), CounterTypeError, "what is stored is not a counter"),
     Rule(("would overflow",), CounterOverflow, "the result would leave int64"),
+    Rule(("IDEMPOTENCY ",), CounterIdempotencyError, "the idempotency key belongs to another call"),
     Rule((driver.BusyLoadingError,), CounterUnavailable, "the server is loading its data"),
     Rule((driver.OutOfMemoryError, "OOM "), CounterUnavailable, "the server is at its maxmemory"),
     Rule(
@@ -101,6 +106,15 @@ RULES = (
 )
 
 
+@dataclass(slots=True)
+class Tries:
+    """What became of one call so far."""
+
+    reasons: set[str] = field(default_factory=set)  # why it was sent again
+    lost: ReplyLost | None = None  # of a call that is sent until it is answered
+    pause: float = 0.0  # seconds to wait before the next
+
+
 def fail(call: Call, error: Exception) -> NoReturn:
     """Raise what the caller may conclude, with the driver's error as its cause."""
     if isinstance(error, ReplyLost):
@@ -113,18 +127,36 @@ def fail(call: Call, error: Exception) -> NoReturn:
     raise meaning(f"{call.operation} of {call.key!r}: {words}") from _without_arguments(error)
 
 
-def next_try(call: Call, error: Exception, reasons: set[str]) -> Call:
+def next_try(call: Call, error: Exception, tries: Tries) -> Call:
     """Return what to send once more, or fail().
 
-    It is sent where the call changed nothing and may go well now, once for each of the reasons.
+    It is sent where the call changed nothing and may go well now, once for each of the reasons;
+    a call of which the server knows a repeat, from its first lost reply on, as long as it may.
     """
     reason = _reason_to_repeat(call, error)
-    if reason is None or reason in reasons:
+    if tries.lost:
+        _fail_unless_temporary(call, error, tries.lost)
+        tries.pause = PAUSE
+    elif call.once and isinstance(error, ReplyLost):
+        tries.lost = error
+    elif reason is None or reason in tries.reasons:
         fail(call, error)
-    reasons.add(reason)
+    else:
+        tries.reasons.add(reason)
     if reason == "NOSCRIPT" and call.script:
         return call._replace(command=with_source(call.command, call.script))
     return call
+
+
+def _fail_unless_temporary(call: Call, error: Exception, lost: ReplyLost) -> None:
+    """Fail with a lost reply: that try may be applied yet, whatever became of the later ones."""
+    if isinstance(error, ReplyLost):
+        return
+    meaning, _ = _conclusion(error)
+    if meaning is CounterIdempotencyError:
+        fail(call, error)  # so was that try, or will be
+    if meaning is not CounterUnavailable:
+        fail(call, lost)
 
 
 def _reason_to_repeat(call: Call, error: Exception) -> str | None:

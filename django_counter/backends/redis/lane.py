@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, sleep
 
 from django_counter.backends.redis.call import Call, Command, Reply, commands_of
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
@@ -11,6 +11,7 @@ from django_counter.backends.redis.errors import (
     DRIVER_ERRORS,
     FAILURES,
     ReplyLost,
+    Tries,
     fail,
     lost,
     next_try,
@@ -111,11 +112,12 @@ class Lane:
         return replies
 
     def _go_on(self, call: Call, error: Exception, deadline: float) -> Reply:
-        reasons: set[str] = set()
+        tries = Tries()
         while True:
-            call = next_try(call, error, reasons)
+            call = next_try(call, error, tries)
+            sleep(tries.pause)
             if monotonic() >= deadline:
-                fail(call, TimeoutError("no time is left"))
+                fail(call, tries.lost or TimeoutError("no time is left"))
             try:
                 return self.exchange(call.command, deadline, wait=True)
             except FAILURES as failure:

@@ -5,6 +5,7 @@ from redis.exceptions import TryAgainError
 from django_counter.backends.redis.call import Call
 from django_counter.backends.redis.errors import (
     ReplyLost,
+    Tries,
     fail,
     next_try,
     redirection,
@@ -23,8 +24,8 @@ class Route:
         self.slot = slot_of(call)
         self.node = topology.master(self.slot)
         self.asking = False  # the node has the slot for this call only
+        self.tries = Tries()
         self._topology = topology
-        self._reasons: set[str] = set()
         self._redirections = 0
 
     def may_have_moved(self, error: Exception) -> bool:
@@ -33,15 +34,15 @@ class Route:
             return False
         if self.node:
             self._topology.doubt(self.node)
-        return self.call.safe or not isinstance(error, ReplyLost)
+        return self.call.safe or self.call.once or not isinstance(error, ReplyLost)
 
     def go_on(self, error: Exception) -> None:
         """Choose the node for the next attempt, or fail()."""
         if self._follow(error):
             return
         node = self._topology.master(self.slot)
-        if node in (None, self.node) or not self.may_have_moved(error):
-            self.call = next_try(self.call, error, self._reasons)
+        if isinstance(error, ReplyLost) or not unreachable(error) or node in (None, self.node):
+            self.call = next_try(self.call, error, self.tries)
         self.node, self.asking = node, False
 
     def _follow(self, error: Exception) -> bool:

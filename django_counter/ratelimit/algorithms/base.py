@@ -42,11 +42,15 @@ class Algorithm(ABC):
         """Return the keys of all counters that matter now."""
 
     @abstractmethod
-    def draw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
+    def draw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
         """Draw a cost > 0 from all rates, or from none."""
 
     @abstractmethod
-    async def adraw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
+    async def adraw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
         """See draw()."""
 
     @abstractmethod

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from django_counter.base import Budget, Counter, DecrementResult
+from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
@@ -54,11 +55,17 @@ class FixedWindow(Algorithm):
     def keys(self, place: Place, now: float) -> list[str]:
         return [window.budget_key for window in windows(self.rates, place, now)]
 
-    def draw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
-        return drawn(counter.take(self._budgets(place, now), cost))
+    def draw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
+        once = keyword(idempotency_key)
+        return drawn(counter.take(self._budgets(place, now), cost, **once))
 
-    async def adraw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
-        return drawn(await counter.atake(self._budgets(place, now), cost))
+    async def adraw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
+        once = keyword(idempotency_key)
+        return drawn(await counter.atake(self._budgets(place, now), cost, **once))
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
         counter.refund(self._budgets(place, now), cost)
@@ -77,7 +84,12 @@ class FixedWindow(Algorithm):
     def _budgets(self, place: Place, now: float) -> list[Budget]:
         # The ttl is the whole period, so that a clock that lags does not begin the window anew.
         return [
-            Budget(window.budget_key, window.rate.limit, window.rate.period + GRACE)
+            Budget(
+                window.budget_key,
+                window.rate.limit,
+                window.rate.period + GRACE,
+                scope=window.key,
+            )
             for window in windows(self.rates, place, now)
         ]
 

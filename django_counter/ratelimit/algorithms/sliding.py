@@ -7,6 +7,7 @@ limiting capable of scaling to millions of domains" (Cloudflare, 2017).
 from collections.abc import Sequence
 
 from django_counter.base import Budget, Counter, DecrementResult, Entry
+from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
 from django_counter.ratelimit.algorithms.fixed import Window, drawn, windows
 from django_counter.ratelimit.decisions import Standing
@@ -24,21 +25,27 @@ class SlidingWindow(Algorithm):
         current = windows(self.rates, place, now)
         return [each.budget_key for each in current] + [each.previous_key for each in current]
 
-    def draw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
+    def draw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
         current = windows(self.rates, place, now)
         uses = [
             self._learn(window, counter.entry(window.previous_key)) if used is None else used
             for window, used in self._known(current)
         ]
-        return _drawn(current, uses, counter.take(_budgets(current, uses), cost))
+        results = counter.take(_budgets(current, uses), cost, **keyword(idempotency_key))
+        return _drawn(current, uses, results)
 
-    async def adraw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
+    async def adraw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
         current = windows(self.rates, place, now)
         uses = [
             self._learn(window, await counter.aentry(window.previous_key)) if used is None else used
             for window, used in self._known(current)
         ]
-        return _drawn(current, uses, await counter.atake(_budgets(current, uses), cost))
+        results = await counter.atake(_budgets(current, uses), cost, **keyword(idempotency_key))
+        return _drawn(current, uses, results)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
         current = windows(self.rates, place, now)
@@ -83,6 +90,7 @@ def _budgets(current: Sequence[Window], uses: Sequence[int]) -> list[Budget]:
             window.rate.limit,
             2 * window.rate.period + GRACE,
             _weight(window, used),
+            window.key,
         )
         for window, used in zip(current, uses, strict=True)
     ]

@@ -8,6 +8,7 @@ that never more than burst + rate x time is admitted.
 from collections.abc import Sequence
 
 from django_counter.base import Counter, Timer, TimerResult
+from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
@@ -25,11 +26,17 @@ class TokenBucket(Algorithm):
     def keys(self, place: Place, now: float) -> list[str]:
         return [f"{place.key}:{rate}:full" for rate in self.rates]
 
-    def draw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
-        return _drawn(counter.advance(self._timers(place, now), cost))
+    def draw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
+        once = keyword(idempotency_key)
+        return _drawn(counter.advance(self._timers(place, now), cost, **once))
 
-    async def adraw(self, counter: Counter, place: Place, cost: int, now: float) -> Draw:
-        return _drawn(await counter.aadvance(self._timers(place, now), cost))
+    async def adraw(
+        self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
+    ) -> Draw:
+        once = keyword(idempotency_key)
+        return _drawn(await counter.aadvance(self._timers(place, now), cost, **once))
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
         for rate, key in zip(self.rates, self.keys(place, now), strict=True):
