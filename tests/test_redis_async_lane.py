@@ -443,9 +443,11 @@ def test_callers_wait_for_room_no_longer_than_the_timeout(
     async def main() -> list[Any]:
         await apatiently(lambda: counter.aget("key"))
         running.pause()
-        return await outcomes([counter.aincrement("key") for _ in range(50)])
+        increments = [counter.aincrement("key") for _ in range(50)]
+        return await outcomes([*increments, counter.amulti_get(["key"])])
 
-    errors = asyncio.run(main())
+    *errors, last = asyncio.run(main())
+    assert type(last) is CounterUnavailable
     assert {type(error) for error in errors} == {CounterOutcomeUnknown, CounterUnavailable}
     assert sum(isinstance(error, CounterOutcomeUnknown) for error in errors) <= 10
 

@@ -59,6 +59,8 @@ REPLIES = [
     ("CROSSSLOT Keys in request don't hash to the same slot", CounterConfigError, "cluster"),
     ("ERR unknown command 'EVALSHA', with args beginning with:", CounterConfigError, "lacks"),
     ("ERR DB index is out of range", CounterConfigError, "no database"),
+    ("ERR SELECT is not allowed in cluster mode", CounterConfigError, "no database"),
+    ("ERR This instance has cluster support disabled", CounterConfigError, "no part of a cluster"),
     ("NOSCRIPT No matching script", CounterUnavailable, "refused"),
     ("ERR something of the future", CounterUnavailable, "refused"),
 ]

@@ -28,7 +28,7 @@ from django_counter.exceptions import (
 )
 from tests.contract.stores import (
     BARE_AND_SYNC,
-    ON_REAL_SERVERS,
+    ON_ONE_SERVER,
     ON_SERVERS,
     VARIANTS,
     Blocking,
@@ -204,13 +204,15 @@ def test_a_take_of_other_arguments_is_refused(
     }
 
 
-@pytest.mark.parametrize("change", [{"step": 3}, {"ttl": 61}, {"key": "other"}], ids=str)
+@pytest.mark.parametrize(
+    "change", [("b", 0, 3, 100, 60), ("b", 0, 2, 100, 61), ("c", 0, 2, 100, 60)], ids=str
+)
 def test_an_advance_of_other_arguments_is_refused(
-    counter: Counter, key: str, change: dict[str, Any]
+    counter: Counter, key: str, change: tuple[str, int, int, int, int]
 ) -> None:
     timers = [Timer(f"{key}a", 0, 2, 100, 60), Timer(f"{key}b", 0, 2, 100, 60)]
     counter.advance(timers, idempotency_key="order 17")
-    other = timers[1]._replace(**change)
+    other = Timer(key + change[0], *change[1:])
     with pytest.raises(CounterIdempotencyError):
         counter.advance([timers[0], other], idempotency_key="order 17")
     with pytest.raises(CounterIdempotencyError):
@@ -449,7 +451,7 @@ def test_tokens_are_no_counters(counter: Counter, key: str) -> None:
     assert all(entry.key.isprintable() for entry in counter.scan())
 
 
-@pytest.mark.parametrize("variant", ON_REAL_SERVERS, indirect=True, ids=str)
+@pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)
 @each_call
 def test_a_call_with_an_idempotency_key_is_one_command(
     counter: Counter, store: RedisStore, key: str, call: Call, answer: Any, left: int
@@ -470,7 +472,8 @@ def test_a_token_is_kept_for_ten_minutes_and_shows_nothing_of_its_key(
     counter: Counter, store: RedisStore, key: str
 ) -> None:
     counter.increment(key, idempotency_key="ann@example.org")
-    [name] = [name for name in store.client.keys("*") if key.encode() in name and b"\x1f" in name]
+    names = set(store.client.scan_iter(match="*", count=1000))
+    [name] = [name for name in names if key.encode() in name and b"\x1f" in name]
     assert name.startswith(b"counter:")
     assert 590_000 < store.client.pttl(name) <= 600_000
     assert b"ann" not in name + store.client.get(name)

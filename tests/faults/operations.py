@@ -46,7 +46,6 @@ SAFE = {
     "multi_get": Operation("multi_get", (["key", "other"],), {"key": 10, "other": 0}),
     "entry": Operation("entry", ("key",), ("key", 10, None)),
     "scan": Operation("scan", ("key",), [("key", 10, None)]),
-    "scan_page": Operation("scan_page", ("key",), ([("key", 10, None)], "")),
 }
 ALL = CHANGING | SAFE
 

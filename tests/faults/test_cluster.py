@@ -7,6 +7,8 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.core.cache import caches
+from django_redis import get_redis_connection
 from redis.crc import key_slot
 
 from django_counter import (
@@ -258,6 +260,33 @@ class TestNodes:
 
         assert asyncio.run(main()) == 200
 
+    def test_a_scan_finds_the_successor_of_a_killed_master(
+        self, call: Caller, make_counter: MakeCounter, mortal: Cluster
+    ) -> None:
+        counter = make_counter(mortal.location, timeout=2)
+        for key in KEYS[:30]:
+            call(counter, "set", key, 5)
+        mortal.owner(place(counter)).kill()
+        with pytest.raises(CounterUnavailable):
+            call(counter, "scan", "key")
+        assert len(patiently(lambda: call(counter, "scan", "key"))) == 30
+
+    def test_a_node_that_hangs_leaves_a_call_with_an_idempotency_key_unknown(
+        self, call: Caller, make_counter: MakeCounter
+    ) -> None:
+        with ServerProcess(
+            valkey_binary(), cluster_enabled="yes", cluster_port=str(free_port())
+        ) as alone:
+            counter = make_counter([alone.url], timeout=0.3)
+            alone.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            assert patiently(lambda: call(counter, "increment", "key")) == 1
+            alone.pause()
+            with pytest.raises(CounterOutcomeUnknown):
+                call(counter, "increment", "key", idempotency_key="once")
+            alone.resume()
+            assert patiently(lambda: call(counter, "increment", "key", idempotency_key="once")) == 2
+            assert call(counter, "get", "key") == 2
+
     def test_a_slot_that_no_node_has_is_unavailable(
         self, call: Caller, make_counter: MakeCounter
     ) -> None:
@@ -278,6 +307,15 @@ class TestNodes:
 
 
 class TestSettings:
+    def test_the_project_has_a_client_too(
+        self, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        counter = make_counter(cluster.location)
+        client = get_redis_connection(counter.alias)
+        counter.increment("key")
+        assert client.get(place(counter)) == b"1"
+        caches[counter.alias].client.connection_factory.disconnect(client)
+
     def test_a_server_by_itself_is_no_cluster(
         self, call: Caller, make_counter: MakeCounter, valkey: ServerProcess
     ) -> None:

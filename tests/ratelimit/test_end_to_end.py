@@ -20,6 +20,7 @@ from django.views import View
 from django_counter import CounterError, counters
 from django_counter.ratelimit import RateLimit, outages, rate_limit
 from tests.contract.stores import RedisStore, server_cache
+from tests.ratelimit.clocks import Clock
 from tests.ratelimit.sites import Site, requests
 from tests.servers import ServerProcess, valkey_binary
 
@@ -53,8 +54,8 @@ urlpatterns = [path("view", view), path("aview", aview), path("class", ClassView
 
 class TestExactness:
     @pytest.fixture(autouse=True)
-    def _server(self, on_valkey: RedisStore, forgotten: None) -> Iterator[None]:
-        yield
+    def _server(self, on_valkey: RedisStore, forgotten: None, clock: Clock) -> Iterator[None]:
+        yield  # on a clock that stands still: no window ends
         HUNDRED.reset("ip:127.0.0.1")
 
     @pytest.mark.heavy

@@ -61,10 +61,6 @@ class AsyncLane:
         finally:
             pipeline.leave()
 
-    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
-        """See Lane.together()."""
-        return [keys]
-
     async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
         """See Lane.call_node()."""
         return await self.call(call), 1

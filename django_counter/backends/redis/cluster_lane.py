@@ -166,10 +166,6 @@ class AsyncClusterLane:
             replies.update(zip(group, each, strict=True))
         return [await self._settle(route, replies[route], deadline) for route in routes]
 
-    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
-        """See Lane.together()."""
-        return by_slot(prefix, keys)
-
     async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
         """See Lane.call_node()."""
         if not self._topology.known:

@@ -107,8 +107,6 @@ class Lane:
             connection.close()
             return [*replies, *lost(len(commands) - len(replies), error)]
         self._release(connection)
-        if any(isinstance(reply, Exception) and read_only(reply) for reply in replies):
-            self.close()
         return replies
 
     def _go_on(self, call: Call, error: Exception, deadline: float) -> Reply:

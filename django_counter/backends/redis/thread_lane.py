@@ -23,10 +23,6 @@ class ThreadLane:
         """See Lane.call_all()."""
         return await asyncio.to_thread(self._lane.call_all, calls)
 
-    def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
-        """See Lane.together()."""
-        return self._lane.together(prefix, keys)
-
     async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
         """See Lane.call_node()."""
         return await asyncio.to_thread(self._lane.call_node, number, call)
