@@ -88,6 +88,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = RLock()  # a middleware may ask for another alias
         self._composed: dict[str, Counter] = {}
+        self._composing: list[str] = []
 
     def __getitem__(self, alias: str) -> Counter:
         """Return the counter of an alias; raise CounterConfigError naming what is wrong with it."""
@@ -97,8 +98,18 @@ class Counters:
             pass
         with self._lock:
             if alias not in self._composed:
-                self._composed[alias] = definition(alias).compose()
+                self._composed[alias] = self._compose(alias)
             return self._composed[alias]
+
+    def _compose(self, alias: str) -> Counter:
+        if alias in self._composing:
+            way = " asks for ".join(repr(each) for each in [*self._composing, alias])
+            raise CounterConfigError(f"COUNTERS: the middleware of {way}")
+        self._composing.append(alias)
+        try:
+            return definition(alias).compose()
+        finally:
+            self._composing.remove(alias)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the aliases."""

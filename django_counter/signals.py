@@ -1,4 +1,4 @@
-"""Signals of rate limits. Their sender is the class RateLimit."""
+"""Signals of rate limits, whose sender is the class RateLimit, and of circuit breakers."""
 
 from django.dispatch import Signal
 
@@ -7,3 +7,10 @@ rate_limited = Signal()
 
 # The counters were away and on_error decided: `limit` (RateLimit), `error` (CounterError).
 rate_limit_error = Signal()
+
+# A CircuitBreakerMiddleware, `breaker`, refuses calls from now on: `error` was the last straw.
+# It is sent by the call that failed, in an event loop too: receivers must not be asynchronous.
+circuit_opened = Signal()
+
+# It lets calls through again.
+circuit_closed = Signal()

@@ -38,6 +38,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.exceptions",
         "django_counter.idempotency",
         "django_counter.middleware",
+        "django_counter.signals",
+    ),
+    "django_counter.middleware.fallback": (
+        "django_counter.base",
+        "django_counter.exceptions",
+        "django_counter.handler",
+        "django_counter.middleware",
     ),
     "django_counter.handler": ("django_counter.base", "django_counter.exceptions"),
     "django_counter.checks": (

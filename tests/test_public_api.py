@@ -35,7 +35,12 @@ def test_the_package_exports_its_public_names() -> None:
 
 
 def test_the_middleware_exports_its_public_names() -> None:
-    assert set(django_counter.middleware.__all__) == {"CounterMiddleware", "LoggingMiddleware"}
+    assert set(django_counter.middleware.__all__) == {
+        "CircuitBreakerMiddleware",
+        "CounterMiddleware",
+        "FallbackMiddleware",
+        "LoggingMiddleware",
+    }
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,12 @@ from django_counter import (
     counter,
     counters,
 )
-from django_counter.middleware import CounterMiddleware, LoggingMiddleware
+from django_counter.middleware import (
+    CircuitBreakerMiddleware,
+    CounterMiddleware,
+    FallbackMiddleware,
+    LoggingMiddleware,
+)
 
 
 class Tally(CounterMiddleware):
@@ -153,6 +158,15 @@ def middleware(counted: Counter) -> None:
     assert tally.increment("wrapped", 5) == 10
     assert tally.operations == 102
     assert_type(tally.next, Counter)
+    breaker = functools.partial(
+        CircuitBreakerMiddleware, share=0.8, calls=10, within=5, open_for=1, name="typed"
+    )
+    fallback = assert_type(
+        FallbackMiddleware(breaker(counted), alias="default"), FallbackMiddleware
+    )
+    assert_type(fallback.get("wrapped"), int)
+    assert_type(fallback.take([Budget("wrapped", 10, None)]), list[DecrementResult])
+    assert_type(breaker(counted).name, str)
 
 
 def errors(counted: Counter) -> list[str]:

@@ -1,6 +1,7 @@
 """Servers that are gone, hang, or are not what they should be."""
 
 import asyncio
+import contextlib
 import itertools
 import signal
 import socket
@@ -9,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+import hiredis
 import pytest
 
 from django_counter import CounterConfigError, CounterOutcomeUnknown, CounterUnavailable
@@ -214,6 +217,52 @@ def test_a_host_that_is_no_name_is_a_counter_error(
     host = "a" * 64 + ".invalid"  # longer than DNS lets a label be
     with pytest.raises((CounterConfigError, CounterUnavailable)):
         call(make_counter(f"redis://{host}:6379/0"), "increment", "key")
+
+
+class Sluggish(StreamRequestHandler):
+    """Answers what a client says of itself after one time, all else after another."""
+
+    handshake = reply = 0.0  # seconds
+
+    def handle(self) -> None:
+        commands = hiredis.Reader()
+        while data := self.request.recv(4096):
+            commands.feed(data)
+            while (command := commands.gets()) is not False:
+                introduces_itself = command[0] == b"CLIENT"
+                time.sleep(self.handshake if introduces_itself else self.reply)
+                with contextlib.suppress(OSError):
+                    self.request.sendall(b"+OK\r\n" if introduces_itself else b":1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("handshake", "reply", "error"),
+    [(0.6, 0, CounterUnavailable), (0.1, 0.8, CounterOutcomeUnknown)],
+    ids=["the handshake", "the handshake and the reply"],
+)
+def test_all_that_a_call_waits_for_has_one_timeout(
+    call: Caller,
+    make_counter: Callable[..., RedisCounter],
+    monkeypatch: pytest.MonkeyPatch,
+    handshake: float,
+    reply: float,
+    error: type[Exception],
+) -> None:
+    timeout = 2 * TIMEOUT
+    monkeypatch.setattr(Sluggish, "handshake", handshake * timeout)
+    monkeypatch.setattr(Sluggish, "reply", reply * timeout)
+    with ThreadingTCPServer(("127.0.0.1", 0), Sluggish) as server:
+        server.daemon_threads = True  # they end with the connections
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            url = f"redis://127.0.0.1:{server.server_address[1]}/0"
+            options = {"CONNECTION_POOL_KWARGS": {"protocol": 2}}
+            with pytest.raises(error):
+                call(make_counter(url, timeout=timeout, **options), "increment", "key")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Web(BaseHTTPRequestHandler):

@@ -54,19 +54,18 @@ class Connection(Protocol):
 class SocketConnection:
     """A connected redis-py connection of a known class, whose socket is used directly."""
 
-    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_tls", "released")
+    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_timeout", "_tls", "released")
 
     def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection  # owns the socket
         self._socket: socket.socket = connection._sock
         self._tls = isinstance(self._socket, ssl.SSLSocket)
+        self._timeout = timeout
         self._reader = reply_reader(connection)
         self._poll = select.poll()
         self._poll.register(self._socket, READABLE)
         self.released = monotonic()
-        if self._tls:
-            self._socket.settimeout(timeout)  # OpenSSL reads on after the kernel's timeout
-        else:
+        if not self._tls:  # OpenSSL reads on after the kernel's timeout
             # The kernel keeps the time: Python's own timeouts poll before each call.
             self._socket.settimeout(None)
             limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
@@ -74,12 +73,14 @@ class SocketConnection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def send(self, command: Command) -> None:
-        self._socket.sendall(pack(command))
+        self._send(pack(command))
 
     def wait(self, deadline: float) -> None:
         left = deadline - monotonic()
-        # What TLS holds decrypted is not seen by a poll; its reads have a timeout each.
-        if left <= 0 or not (self._tls or self._poll.poll(left * 1000)):
+        # What TLS holds decrypted is not seen by a poll: the read waits itself.
+        if left > 0 and self._tls:
+            self._socket.settimeout(left)
+        elif left <= 0 or not self._poll.poll(left * 1000):
             raise TimeoutError("the reply did not come in time")
 
     def receive(self, deadline: float) -> Reply | Exception:
@@ -95,7 +96,7 @@ class SocketConnection:
             data = self._socket.recv(READ_MORE_BYTES)
 
     def send_all(self, commands: Sequence[Command]) -> None:
-        self._socket.sendall(b"".join(map(pack, commands)))
+        self._send(b"".join(map(pack, commands)))
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:
@@ -114,6 +115,11 @@ class SocketConnection:
 
     def close(self) -> None:
         self._connection.disconnect()
+
+    def _send(self, packed: bytes) -> None:
+        if self._tls:
+            self._socket.settimeout(self._timeout)
+        self._socket.sendall(packed)
 
 
 class DriverConnection:

@@ -72,12 +72,14 @@ class Lane:
 
         Without `wait`, the deadline must be at least the timeout away.
         """
-        connection = self._pop() or self._server.connect(deadline)
+        connection = self._pop()
+        if connection is None:
+            connection, wait = self._server.connect(deadline), True
         try:
             connection.send(command)
         except DRIVER_ERRORS:  # half a command cannot run
             connection.close()
-            connection = self._server.connect(deadline)
+            connection, wait = self._server.connect(deadline), True
             connection.send(command)
         try:
             if wait:  # less is left than the timeout of the connection

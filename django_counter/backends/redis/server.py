@@ -59,10 +59,18 @@ _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
 class Packer:
-    """What redis-py's synchronous connections pack their handshake with; see Command."""
+    """What redis-py's synchronous connections pack their handshake with; see Command.
+
+    redis-py gives each step of it a timeout, from here on what is left until the deadline.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self.connection: Any = None
 
     def pack(self, *words: str | bytes | int) -> list[bytes]:
-        """Return the bytes of a command."""
+        """Return the bytes of a command, which is sent next."""
+        self.connection._sock.settimeout(_left(self._deadline))
         return [pack(tuple(word if isinstance(word, bytes) else str(word) for word in words))]
 
 
@@ -81,8 +89,6 @@ class Server:
             "socket_connect_timeout": min(connect_timeout, self.timeout),
         }
         self.known = self._class in KNOWN_CLASSES
-        if self.known:
-            self._options["command_packer"] = Packer()
         for name in _FILES & self._options.keys():
             if self._options[name] and not Path(self._options[name]).exists():
                 raise CounterConfigError(f"CACHES[{cache!r}]: {name} names a file that is missing")
@@ -96,11 +102,19 @@ class Server:
     def connect(self, deadline: float) -> Connection:
         """Return a new connection; raise one of DRIVER_ERRORS, or CounterConfigError.
 
-        `deadline` is by time.monotonic(). Each step of the handshake may take the timeout.
+        `deadline` is by time.monotonic(). The name of the host, Sentinels, and connections of
+        unknown classes may take longer.
         """
         if monotonic() >= deadline:
             raise TimeoutError("no time is left to connect")
-        connection = self._make(self._class, self._options)
+        if not self.known:
+            connection = self._make(self._class, self._options)
+        else:
+            packer, left = Packer(deadline), _left(deadline)
+            connect_timeout = min(self._options["socket_connect_timeout"], left)
+            times = {"socket_timeout": left, "socket_connect_timeout": connect_timeout}
+            options = {**self._options, **times, "command_packer": packer}
+            connection = packer.connection = self._make(self._class, options)
         with self._host_in_error():
             connection.connect()
         if self.known:
@@ -111,7 +125,6 @@ class Server:
         """Return a new connection of a known class to the running event loop; see connect()."""
         options = {**self._options}
         options.pop("parser_class", None)
-        options.pop("command_packer", None)
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
             if options.pop("connection_pool", None):  # Sentinel's
                 address = await asyncio.to_thread(self._pool.get_master_address)
@@ -172,6 +185,11 @@ def _without_secrets(cache: str) -> Iterator[None]:
         raise CounterConfigError(f"CACHES[{cache!r}] is not a cache of django-redis") from error
     except ValueError:  # its text may hold parts of a password
         raise CounterConfigError(f"CACHES[{cache!r}]: LOCATION is not a Redis URL") from None
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds left, at least the one thousandth in which a wait fails."""
+    return max(0.001, deadline - monotonic())
 
 
 def _seconds(timeout: float | None) -> float | None:

@@ -1,0 +1,81 @@
+"""Another alias, wherever a counter is unavailable."""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from django_counter.base import Counter
+from django_counter.exceptions import CounterUnavailable
+from django_counter.handler import counters
+from django_counter.middleware.base import CounterMiddleware
+
+Operation = TypeVar("Operation", bound=Callable[..., Any])
+
+
+def _or_fallback(operation: Operation) -> Operation:
+    @wraps(operation)
+    def ask(self: "FallbackMiddleware", *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _twice(args, kwargs)
+        try:
+            return operation(self, *args, **kwargs)
+        except CounterUnavailable:
+            return operation(self.fallback, *args, **kwargs)
+
+    return cast(Operation, ask)
+
+
+def _aor_fallback(operation: Operation) -> Operation:
+    @wraps(operation)
+    async def ask(self: "FallbackMiddleware", *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _twice(args, kwargs)
+        try:
+            return await operation(self, *args, **kwargs)
+        except CounterUnavailable:
+            return await operation(self.fallback, *args, **kwargs)
+
+    return cast(Operation, ask)
+
+
+def _twice(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments that can be read twice: keys may come from a generator."""
+    return (
+        tuple(list(each) if isinstance(each, Iterator) else each for each in args),
+        {name: list(v) if isinstance(v, Iterator) else v for name, v in kwargs.items()},
+    )
+
+
+class FallbackMiddleware(CounterMiddleware):
+    """Make each call that raises CounterUnavailable on another alias instead.
+
+    The next call asks this counter first again. What was counted on the other alias stays there.
+    An unknown outcome is not repeated: it may have been applied. Nor is a scan, which streams.
+    """
+
+    def __init__(self, next: Counter, *, alias: str) -> None:
+        super().__init__(next)
+        self.fallback = CounterMiddleware(counters[alias])
+
+    increment = _or_fallback(CounterMiddleware.increment)
+    aincrement = _aor_fallback(CounterMiddleware.aincrement)
+    get = _or_fallback(CounterMiddleware.get)
+    aget = _aor_fallback(CounterMiddleware.aget)
+    multi_get = _or_fallback(CounterMiddleware.multi_get)
+    amulti_get = _aor_fallback(CounterMiddleware.amulti_get)
+    decrement = _or_fallback(CounterMiddleware.decrement)
+    adecrement = _aor_fallback(CounterMiddleware.adecrement)
+    decrement_if_exists = _or_fallback(CounterMiddleware.decrement_if_exists)
+    adecrement_if_exists = _aor_fallback(CounterMiddleware.adecrement_if_exists)
+    set_if_not_exists = _or_fallback(CounterMiddleware.set_if_not_exists)
+    aset_if_not_exists = _aor_fallback(CounterMiddleware.aset_if_not_exists)
+    delete = _or_fallback(CounterMiddleware.delete)
+    adelete = _aor_fallback(CounterMiddleware.adelete)
+    take = _or_fallback(CounterMiddleware.take)
+    atake = _aor_fallback(CounterMiddleware.atake)
+    refund = _or_fallback(CounterMiddleware.refund)
+    arefund = _aor_fallback(CounterMiddleware.arefund)
+    advance = _or_fallback(CounterMiddleware.advance)
+    aadvance = _aor_fallback(CounterMiddleware.aadvance)
+    set = _or_fallback(CounterMiddleware.set)
+    aset = _aor_fallback(CounterMiddleware.aset)
+    entry = _or_fallback(CounterMiddleware.entry)
+    aentry = _aor_fallback(CounterMiddleware.aentry)
