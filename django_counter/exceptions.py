@@ -14,6 +14,8 @@ class CounterUnavailable(CounterError):
 class CounterOutcomeUnknown(CounterError):
     """The call was sent and no reply came: it may have been applied, once, or not at all.
 
+    One with an idempotency key may be made again with the same key.
+
     `operation` is its name in the contract, `key` its key (of `take`: its keys, joined by
     ", ") and `value` its amount.
     """

@@ -1,4 +1,7 @@
-"""Signals of rate limits, whose sender is the class RateLimit, and of circuit breakers."""
+"""Signals of rate limits and circuit breakers.
+
+Their senders are the classes, RateLimit and CircuitBreakerMiddleware.
+"""
 
 from django.dispatch import Signal
 

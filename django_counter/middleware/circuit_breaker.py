@@ -102,7 +102,7 @@ class CircuitBreakerMiddleware(CounterMiddleware):
                 opens = self._recent.exceeds(self._calls, self._share)
                 self._probe_at = now + self._open_for if opens else None
         if opens:
-            circuit_opened.send_robust(type(self), breaker=self, error=error)
+            circuit_opened.send_robust(CircuitBreakerMiddleware, breaker=self, error=error)
 
     def _answered(self, probe: bool) -> None:
         with self._lock:
@@ -113,7 +113,7 @@ class CircuitBreakerMiddleware(CounterMiddleware):
             elif self._probe_at is None:
                 self._recent.note(self._clock(), failed=False)
         if closes:
-            circuit_closed.send_robust(type(self), breaker=self)
+            circuit_closed.send_robust(CircuitBreakerMiddleware, breaker=self)
 
     def _probe_again(self) -> None:
         with self._lock:

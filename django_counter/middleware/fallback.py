@@ -48,7 +48,8 @@ class FallbackMiddleware(CounterMiddleware):
     """Make each call that raises CounterUnavailable on another alias instead.
 
     The next call asks this counter first again. What was counted on the other alias stays there.
-    An unknown outcome is not repeated: it may have been applied. Nor is a scan, which streams.
+    An unknown outcome is not repeated: it may have been applied. Nor is a scan, whose pages follow
+    each other.
     """
 
     def __init__(self, next: Counter, *, alias: str) -> None:

@@ -291,6 +291,30 @@ def test_missing_rights_are_a_configuration_error(
     check_no_secret(caught.value)
 
 
+def test_a_call_whose_token_may_not_be_stored_is_not_applied(
+    call: Caller,
+    make_counter: Callable[..., RedisCounter],
+    server: ServerProcess,
+    chief: redis.Redis,
+) -> None:
+    rules = ["~*", "+@all", "-set"]
+    chief.execute_command("ACL", "SETUSER", "app", "reset", "on", f">{SECRET}", *rules)
+    counter = make_counter(server.url, USERNAME="app", PASSWORD=SECRET)
+    with pytest.raises(CounterConfigError, match="ACL"):
+        call(counter, "increment", "key", idempotency_key="order 17")
+    assert call(counter, "get", "key") == 0
+
+
+def test_a_repeat_is_answered_by_a_server_that_refuses_writes(
+    call: Caller, counter: RedisCounter, chief: redis.Redis, state: State
+) -> None:
+    assert call(counter, "increment", "key", idempotency_key="order 17") == 1
+    enter(chief, state)
+    assert call(counter, "increment", "key", idempotency_key="order 17") == 1
+    with pytest.raises(CounterUnavailable, match=state.words):
+        call(counter, "increment", "key", idempotency_key="order 18")
+
+
 @pytest.mark.parametrize("operation", ["increment", "get"])
 def test_a_server_without_hello_is_a_configuration_error_that_keeps_the_password(
     call: Caller, make_counter: Callable[..., RedisCounter], server_binary: str, operation: str
