@@ -473,7 +473,8 @@ def test_a_token_is_kept_for_ten_minutes_and_shows_nothing_of_its_key(
 ) -> None:
     counter.increment(key, idempotency_key="ann@example.org")
     names = set(store.client.scan_iter(match="*", count=1000))
-    [name] = [name for name in names if key.encode() in name and b"\x1f" in name]
+    tag = key.rstrip(".").encode()
+    [name] = [name for name in names if tag in name and b"\x1f" in name]
     assert name.startswith(b"counter:")
     assert 590_000 < store.client.pttl(name) <= 600_000
     assert b"ann" not in name + store.client.get(name)
