@@ -56,7 +56,7 @@ def tests(session: nox.Session, django: str) -> None:
         shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
         with session.chdir(folder):
             session.run("python", "-c", FROM_WHEEL)
-            session.run("python", "-m", "pytest", "-m", "not heavy", *session.posargs)
+            session.run("python", "-m", "pytest", "-n", "auto", "-m", "not heavy", *session.posargs)
 
 
 def ignored(folder: str, names: list[str]) -> set[str]:

@@ -416,6 +416,8 @@ def test_a_probe_that_is_cancelled_when_another_has_closed_it_changes_nothing(
         probes[-1].__enter__()
     probes[0].__exit__(None, None, None)
     probes[1].__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+    with breaker.around("get", ("key",)):
+        succeed(breaker, server, 1)
     probes[2].__exit__(None, None, None)
     succeed(breaker, server, 1)
 

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import hiredis
@@ -104,6 +105,21 @@ def test_a_large_reply_comes_over_tls(
     answer = call(counter, "multi_get", keys)
     assert list(answer) == keys
     assert answer[keys[-1]] == 10**18
+
+
+def test_a_read_over_tls_waits_until_the_deadline_of_its_call(
+    make_counter: Callable[..., RedisCounter], url: str, authority: Authority
+) -> None:
+    counter = make_counter(url, timeout=10, **trusting(authority))
+    counter.increment("key")
+    connection = counter._lane._idle[0]
+    deadline = monotonic() + 0.02
+    connection.wait(deadline)
+    assert connection._socket.gettimeout() <= 0.02
+    with pytest.raises(TimeoutError):
+        connection.receive(deadline)
+    connection.send(("PING",))
+    assert connection._socket.gettimeout() == 10
 
 
 def test_an_unknown_authority_is_a_configuration_error(
