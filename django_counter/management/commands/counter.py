@@ -18,6 +18,7 @@ from django_counter.management.verbs import (
     delete,
     get,
     incr,
+    limits,
     reset,
     top,
     watch,
@@ -36,6 +37,7 @@ VERBS: dict[str, ModuleType] = {
     "reset": reset,
     "top": top,
     "watch": watch,
+    "limits": limits,
 }
 
 EXIT_CODES = """
