@@ -16,7 +16,9 @@ from django_counter.management.exits import FAILED, INTERRUPTED, UNREACHABLE
 from django_counter.management.text import escaped
 from django_counter.management.verbs import (
     delete,
+    export,
     get,
+    import_,
     incr,
     limits,
     reset,
@@ -38,6 +40,8 @@ VERBS: dict[str, ModuleType] = {
     "top": top,
     "watch": watch,
     "limits": limits,
+    "export": export,
+    "import": import_,
 }
 
 EXIT_CODES = """
