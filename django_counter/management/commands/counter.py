@@ -15,6 +15,7 @@ from django_counter.management.console import Console
 from django_counter.management.exits import FAILED, INTERRUPTED, UNREACHABLE
 from django_counter.management.text import escaped
 from django_counter.management.verbs import (
+    bench,
     delete,
     export,
     get,
@@ -42,6 +43,7 @@ VERBS: dict[str, ModuleType] = {
     "limits": limits,
     "export": export,
     "import": import_,
+    "bench": bench,
 }
 
 EXIT_CODES = """
