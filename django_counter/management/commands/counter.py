@@ -17,6 +17,7 @@ from django_counter.management.text import escaped
 from django_counter.management.verbs import (
     bench,
     delete,
+    doctor,
     export,
     get,
     import_,
@@ -43,6 +44,7 @@ VERBS: dict[str, ModuleType] = {
     "limits": limits,
     "export": export,
     "import": import_,
+    "doctor": doctor,
     "bench": bench,
 }
 
