@@ -28,7 +28,7 @@ def test_the_count_typed_on_a_terminal_deletes(manage: Manage, some: Counter) ->
     assert keys(some) == ["visits:a"]
 
 
-@pytest.mark.parametrize("typed", ["4\n", "yes\n", "\n", "\x04"])
+@pytest.mark.parametrize("typed", ["4\n", "\x04"])
 def test_anything_else_deletes_nothing(manage: Manage, some: Counter, typed: str) -> None:
     run = manage.on_terminal("reset", "clicks:", typed=typed)
     assert run.code == 1

@@ -9,6 +9,7 @@ import pytest
 
 from django_counter import Counter
 from django_counter.management.verbs import watch
+from tests.commands.picture import NO_BREAK, PICTURE
 from tests.commands.runs import Manage, call, terminal
 
 
@@ -87,6 +88,12 @@ def test_a_long_or_hostile_key_keeps_the_columns(counter: Counter, moments: Mome
     run = call("watch")
     assert r"\u202eab" in run.out
     assert all(len(line) <= 80 for line in run.out.splitlines())
+
+
+def test_the_picture_in_the_readme_is_what_is_drawn(counter: Counter, moments: Moments) -> None:
+    moments.moves = [lambda: counter.increment("key")]
+    heading = next(line for line in call("watch").out.splitlines() if line.startswith("KEY"))
+    assert heading.replace(" ", NO_BREAK) in PICTURE.read_text("utf-8")
 
 
 def test_on_a_terminal_it_redraws_and_ctrl_c_is_0(manage: Manage, counter: Counter) -> None:
