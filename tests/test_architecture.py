@@ -67,6 +67,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.handler",
         "django_counter.ratelimit",
     ),
+    "django_counter.management": (
+        "django_counter.base",
+        "django_counter.exceptions",
+        "django_counter.backends",
+        "django_counter.handler",
+        "django_counter.management",
+        "django_counter.ratelimit",
+    ),
     "django_counter.testing": ("django_counter.handler", "django_counter.ratelimit"),
     "django_counter.pytest_plugin": ("django_counter.testing",),
     "django_counter.apps": (
@@ -94,6 +102,7 @@ LIBRARIES: dict[str, set[str]] = {
     "django_counter.ratelimit.headers": {"django", "http_sf"},
     "django_counter.contrib.drf": {"django", "python_ipware", "rest_framework"},
     "django_counter.contrib.ninja": {"django", "ninja"},
+    "django_counter.management": {"django", "tqdm"},
     "django_counter.testing": {"django"},
     "django_counter.pytest_plugin": {"pytest"},
 }

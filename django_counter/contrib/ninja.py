@@ -11,7 +11,7 @@ from ninja.throttling import BaseThrottle
 from django_counter.handler import DEFAULT_ALIAS
 from django_counter.ratelimit.decisions import Decision, RateLimited
 from django_counter.ratelimit.guard import Guard, decisions_of
-from django_counter.ratelimit.identity import Identify, parse_identity
+from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
 from django_counter.ratelimit.settings import setting
@@ -41,6 +41,7 @@ class RateLimitThrottle(BaseThrottle):
     ) -> None:
         check_on_error(on_error)
         self.limit = RateLimit(*rates, name=name, algorithm=algorithm, using=using)
+        self.limit.keys.add(key_name(key))
         self._guard = Guard(self.limit, parse_identity(key), on_error=on_error)
 
     def allow_request(self, request: HttpRequest) -> bool:

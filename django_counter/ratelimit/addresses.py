@@ -35,8 +35,15 @@ def client_address(request: HttpRequest) -> str:
     The network has RATE_LIMIT["IPV6_PREFIX"] bits: a client has all addresses in it.
     """
     address = client_ip(request)
-    if address is None:
-        return UNKNOWN
+    return UNKNOWN if address is None else _client(address)
+
+
+def client_of(text: str) -> str:
+    """Return what stands for the client at an address; raise ValueError for a text that is none."""
+    return text if text == UNKNOWN else _client(_address(text))
+
+
+def _client(address: Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     # int() drops the zone that the address of a link may have.
@@ -71,9 +78,13 @@ def in_networks(address: Address | None, name: str) -> bool:
 
 def _peer(request: HttpRequest) -> Address | None:
     try:
-        address = ip_address(request.META.get("REMOTE_ADDR") or "")
+        return _address(request.META.get("REMOTE_ADDR") or "")
     except ValueError:
         return None
+
+
+def _address(text: str) -> Address:
+    address = ip_address(text)
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from django_counter.handler import DEFAULT_ALIAS
 from django_counter.ratelimit.guard import Cost, Guard, RefundWhen, arefusal, refusal
-from django_counter.ratelimit.identity import Identify, parse_identity
+from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
 from django_counter.ratelimit.settings import setting
@@ -65,7 +65,9 @@ def rate_limit(
     def decorate(view: View) -> View:
         if view.__module__ == "django.utils.decorators":
             return view  # what method_decorator() looks for attributes with
-        guard = Guard(limit_of(view), identity, cost, on_error, refund_when)
+        limit = limit_of(view)
+        limit.keys.add(key_name(key))
+        guard = Guard(limit, identity, cost, on_error, refund_when)
         limited = _alimited if _is_async(view) else _limited
         return cast(View, functools.wraps(view)(limited(view, guard, applies, block)))
 

@@ -3,32 +3,40 @@
 import re
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Self
 
 from django.conf import settings
 
 from django_counter.ratelimit.settings import setting
 
 DIGEST_BYTES = 16
+_HEXADECIMAL = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
+
+
+class Digest(str):
+    """An identity that is told by its digest, as keys and logs have it."""
+
+    __slots__ = ()
+
+    def __new__(cls, hexadecimal: str) -> Self:
+        """Take 32 hexadecimal digits; refuse anything else."""
+        if not _HEXADECIMAL.fullmatch(hexadecimal):
+            raise ValueError(f"a digest has {2 * DIGEST_BYTES} hexadecimal digits")
+        return super().__new__(cls, hexadecimal)
 
 
 def digest(identity: str) -> str:
-    """Return 32 hexadecimal digits for any text, keyed with RATE_LIMIT["SECRET"]."""
+    """Return 32 hexadecimal digits for any text, keyed with RATE_LIMIT["SECRET"].
+
+    A Digest is its own.
+    """
+    if isinstance(identity, Digest):
+        return str(identity)
     if not isinstance(identity, str):
         raise TypeError(f"an identity must be a str, not {type(identity).__name__}")
     text = identity.encode("utf-8", "surrogatepass")
     key = _key(setting("SECRET") or settings.SECRET_KEY)
     return blake2b(text, digest_size=DIGEST_BYTES, key=key, person=b"counter identity").hexdigest()
-
-
-def check_digest(text: str) -> None:
-    """Refuse what digest() does not return."""
-    if not isinstance(text, str):
-        raise TypeError(f"a digest must be a str, not {type(text).__name__}")
-    if not _DIGEST.fullmatch(text):
-        raise ValueError(f"a digest is {2 * DIGEST_BYTES} hexadecimal digits, in lower case")
-
-
-_DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 
 
 @lru_cache(maxsize=4)

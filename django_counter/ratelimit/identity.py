@@ -12,12 +12,13 @@ from django.core.exceptions import BadRequest, ImproperlyConfigured
 from django.http import HttpRequest, UnreadablePostError
 from django.utils.functional import LazyObject
 
-from django_counter.ratelimit.addresses import client_address
+from django_counter.ratelimit.addresses import client_address, client_of
 
 Identify: TypeAlias = Callable[[HttpRequest], str]
 
 # Characters. Longer values are hashed as they come: normalising takes the square of the length.
 LONGEST = 256
+_ANONYMOUS = "anonymous"
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -71,16 +72,50 @@ def parse_identity(key: str | Identify) -> Identity:
     )
 
 
+def key_name(key: str | Identify) -> str:
+    """Return a key as it is written, or "callable" for a function."""
+    return key if isinstance(key, str) else "callable"
+
+
+def identity_of(key: str, value: str) -> str:
+    """Return the identity that a key finds where it meets a value.
+
+    It is an address for "ip", a primary key or _ANONYMOUS for "user", either for "user_or_ip",
+    what the function returns for "callable", and what is in the field, header or cookie for the
+    others. Raise ValueError for an address that is none, and for what is no key.
+    """
+    if key in {"ip", "user", "user_or_ip"}:
+        return _of_client(key, value)
+    if key in {"callable", "session"}:
+        return _bounded(key, value)
+    parse_identity(key)
+    kind, _, name = key.partition(":")
+    if kind == "header":
+        return _bounded(_field(kind, name.lower()), value.strip())
+    return _bounded(_field(kind, name), _folded(value))
+
+
+def _of_client(key: str, value: str) -> str:
+    if key == "user_or_ip":
+        try:
+            return f"ip:{client_of(value)}"
+        except ValueError:
+            key = "user"
+    if key == "ip":
+        return f"ip:{client_of(value)}"
+    return value if value == _ANONYMOUS else f"user:{value}"
+
+
 def _ip(request: HttpRequest) -> str:
     return f"ip:{client_address(request)}"
 
 
 def _user(request: HttpRequest) -> str:
-    return _of_user(load_user(request)) or "anonymous"
+    return _of_user(load_user(request)) or _ANONYMOUS
 
 
 async def _auser(request: HttpRequest) -> str:
-    return _of_user(await aload_user(request)) or "anonymous"
+    return _of_user(await aload_user(request)) or _ANONYMOUS
 
 
 def _user_or_ip(request: HttpRequest) -> str:
@@ -170,8 +205,12 @@ def _folded(value: str) -> str:
 
 
 def _of_field(kind: str, name: str, value: str, request: HttpRequest) -> str:
+    return _bounded(_field(kind, name), value) if value else _ip(request)
+
+
+def _field(kind: str, name: str) -> str:
     # The length says where the name ends: it, and the value, may have colons.
-    return _bounded(f"{kind}:{len(name)}:{name}", value) if value else _ip(request)
+    return f"{kind}:{len(name)}:{name}"
 
 
 def _bounded(kind: str, value: str) -> str:

@@ -16,7 +16,7 @@ from django_counter.ratelimit.algorithms import (
 )
 from django_counter.ratelimit.decisions import Decision, Standing, decide
 from django_counter.ratelimit.deny_cache import DenyCache
-from django_counter.ratelimit.digests import check_digest, digest
+from django_counter.ratelimit.digests import digest
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import setting
 from django_counter.ratelimit.statistics import statistics
@@ -27,6 +27,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "token_bucket": TokenBucket,
 }
 _NAME = re.compile(r"[A-Za-z0-9_.:/<> -]{1,128}")
+_PLACE = re.compile(r"([0-9a-f]{32})\}:.+")
 
 
 class RateLimit:
@@ -34,6 +35,8 @@ class RateLimit:
 
     All rates are drawn, or none. `algorithm` is "fixed", "sliding" or "token_bucket"; `using` is an
     alias of COUNTERS. Limits of one name and rate share their budgets, in all processes.
+
+    An identity is any text, or a Digest.
 
     Where the counters are away, each method raises their CounterError.
     """
@@ -51,8 +54,11 @@ class RateLimit:
         if len(set(self.rates)) < len(self.rates):
             raise ValueError("a rate limit has each rate once")
         self.name = name
+        # Braces around the digest let all counters of an identity lie in one slot of a cluster.
+        self.prefix = f"limit:{name}:{{"
         self.algorithm = algorithm
         self.using = using
+        self.keys: set[str] = set()  # by which views count: "ip", "post:username", "callable"
         self.largest_cost = min(rate.limit for rate in self.rates)
         self._algorithm = ALGORITHMS[algorithm](self.rates)
         self._denials = DenyCache()
@@ -148,17 +154,22 @@ class RateLimit:
         await self._adelete(self._place(identity))
         self._denials.forget(identity)
 
-    def reset_digest(self, digest: str) -> None:
-        """Give an identity its whole limit back, by Decision.identity; see reset()."""
-        check_digest(digest)
-        self._delete(self._place_of(digest))
-        self._denials.forget_digest(digest)
+    def standing(self, entry: Entry) -> Standing | None:
+        """Return where one rate stands, by its counter alone; None for what is no counter of now.
 
-    async def areset_digest(self, digest: str) -> None:
-        """See reset_digest()."""
-        check_digest(digest)
-        await self._adelete(self._place_of(digest))
-        self._denials.forget_digest(digest)
+        What the previous one of a sliding window weighs is not in it.
+        """
+        match = _PLACE.fullmatch(entry.key.removeprefix(self.prefix))
+        if match is None:
+            return None
+        now = clock.now()
+        place = Place(f"{self.prefix}{match[1]}}}", match[1])
+        keys = self._algorithm.keys(place, now)
+        values = [entry.value if key == entry.key else None for key in keys]
+        standings = self._algorithm.standings(values, place, 1, now)
+        return next(
+            (each for key, each in zip(keys, standings, strict=False) if key == entry.key), None
+        )
 
     def whole(self, identity: str) -> Decision:
         """Return the decision on one who has drawn nothing, without asking anyone."""
@@ -188,11 +199,8 @@ class RateLimit:
         return counters[self.using]
 
     def _place(self, identity: str) -> Place:
-        return self._place_of(digest(identity))
-
-    def _place_of(self, digest: str) -> Place:
-        # The braces let all counters of an identity lie in one slot of a cluster.
-        return Place(f"limit:{self.name}:{{{digest}}}", digest)
+        hexadecimal = digest(identity)
+        return Place(f"{self.prefix}{hexadecimal}}}", hexadecimal)
 
     def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
         asked = 0 if draw.success else cost

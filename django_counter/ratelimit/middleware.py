@@ -100,7 +100,9 @@ def _guard_of(view: Callable[..., Any]) -> Guard | None:
 
 @lru_cache(maxsize=1)  # of settings that have changed, as in tests, none may be left
 def _guard(rate: str, key: str, on_error: str) -> Guard:
-    return Guard(RateLimit(rate, name=NAME), parse_identity(key), on_error=on_error)
+    limit = RateLimit(rate, name=NAME)
+    limit.keys.add(key)
+    return Guard(limit, parse_identity(key), on_error=on_error)
 
 
 def _network_passes(request: HttpRequest) -> bool:

@@ -8,6 +8,7 @@ from django.test import override_settings
 
 from django_counter.middleware import CounterMiddleware
 from django_counter.ratelimit import Decision, RateLimit, deny_cache
+from django_counter.ratelimit.digests import Digest
 from django_counter.ratelimit.limit import ALGORITHMS
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import MEMORY, Operated
@@ -153,11 +154,22 @@ def test_reset_forgets_a_denial(operated: Operated, name: str, algorithm: str) -
     assert limit.hit("a", 5).allowed
 
 
+def test_the_denial_of_a_digest_is_not_remembered(name: str) -> None:
+    limit = spent(name)
+    text = limit.peek("a").identity
+    assert not limit.hit(Digest(text)).allowed
+    assert limit.hit(text).allowed  # the digest of one is the name of another
+    limit.hit(text, 4)
+    assert not limit.hit(text).allowed
+    limit.reset("a")
+    assert limit.hit(Digest(text)).allowed
+
+
 def test_reset_by_a_digest_forgets_this_denial(operated: Operated, name: str) -> None:
     limit = spent(name)
     limit.hit("b", 5)
     denied = [limit.hit(identity) for identity in "ab"]
-    operated(limit).reset_digest(denied[0].identity)
+    operated(limit).reset(Digest(denied[0].identity))
     assert limit.hit("a", 5).allowed
     ASKED.clear()
     assert not limit.hit("b").allowed

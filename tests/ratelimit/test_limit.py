@@ -20,7 +20,7 @@ from django_counter import counter, counters
 from django_counter.exceptions import CounterConfigError
 from django_counter.ratelimit import Decision, Rate, RateLimit, Standing
 from django_counter.ratelimit.decisions import RateLimited
-from django_counter.ratelimit.digests import digest
+from django_counter.ratelimit.digests import Digest, digest
 from django_counter.ratelimit.limit import ALGORITHMS
 from tests.contract.stores import RedisStore
 from tests.ratelimit.clocks import Clock
@@ -349,20 +349,9 @@ class TestDecisions:
     ) -> None:
         limit = operated(RateLimit("5/h", "8/d", name=name, algorithm=algorithm))
         limit.hit("b", 5)
-        limit.reset_digest(limit.hit("a", 5).identity)
+        limit.reset(Digest(limit.hit("a", 5).identity))
         assert [each.remaining for each in limit.peek("a").standings] == [5, 8]
         assert limit.peek("b").remaining < 5
-
-    @in_memory
-    @pytest.mark.parametrize(
-        ("text", "error"),
-        [("a", ValueError), ("A" * 32, ValueError), ("", ValueError), (None, TypeError)],
-    )
-    def test_what_is_no_digest_is_refused(
-        self, operated: Operated, name: str, text: Any, error: type[Exception]
-    ) -> None:
-        with pytest.raises(error, match="a digest "):
-            operated(RateLimit("5/h", name=name)).reset_digest(text)
 
     @every_algorithm
     def test_a_changed_rate_counts_at_once(

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
 from django_redis import get_redis_connection
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
+from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 from redis.exceptions import RedisError
 
 from django_counter.backends.redis.call import pack
@@ -55,6 +56,7 @@ _NOT_OURS = {
     "retry_on_timeout",
 }
 
+_SYNC_ONLY = {"command_packer", "parser_class"}
 _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
@@ -123,8 +125,7 @@ class Server:
 
     async def aconnect(self) -> AsyncConnection:
         """Return a new connection of a known class to the running event loop; see connect()."""
-        options = {**self._options}
-        options.pop("parser_class", None)
+        options = self._async_options()
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
             if options.pop("connection_pool", None):  # Sentinel's
                 address = await asyncio.to_thread(self._pool.get_master_address)
@@ -135,6 +136,16 @@ class Server:
                 await connection.connect()  # type: ignore[no-untyped-call]
             on_failure.pop_all()
         return connection
+
+    def driver_pool(self) -> AsyncConnectionPool:
+        """Return redis-py's own pool of such connections of a known class, to compare with."""
+        options = self._async_options()
+        if options.pop("connection_pool", None):
+            options["host"], options["port"] = self._pool.get_master_address()
+        return AsyncConnectionPool(KNOWN_CLASSES[self._class], **options)
+
+    def _async_options(self) -> dict[str, Any]:
+        return {name: self._options[name] for name in self._options.keys() - _SYNC_ONLY}
 
     @contextmanager
     def _host_in_error(self) -> Iterator[None]:

@@ -1,0 +1,134 @@
+"""What is to be found out about a counter, by using it."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from itertools import islice
+from time import perf_counter
+
+from django.core.checks import WARNING, CheckMessage, run_checks
+
+from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis.checkup import FROM_COMMANDS, FROM_INFORMATION, Finding, check_up
+from django_counter.base import Budget, Counter, Timer
+from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
+from django_counter.handler import counters, definition
+
+READS = 200  # to time
+TTL = 60  # seconds: what the doctor writes is gone then, whatever becomes of the doctor
+SHARED = "django_counter.W003"
+SHOWN = 3
+UNREACHABLE = "unreachable"  # a status of its own: the exit code is another one
+
+
+def examine(alias: str) -> Iterator[Finding]:
+    """Yield the findings of all checks; no more of them where the server cannot be reached."""
+    yield from _configuration(run_checks(tags=["counters", "rate_limits"]), alias)
+    try:
+        counter = counters[alias]
+    except CounterConfigError as error:
+        yield Finding("connection", "problem", str(error), "Mend the settings.")
+        return
+    try:
+        yield from _connection(counter)
+    except CounterUnavailable as error:
+        yield Finding("connection", UNREACHABLE, str(error), "Is it running, and LOCATION right?")
+        return
+    except CounterError as error:
+        yield Finding("connection", "problem", str(error), "Mend CACHES, or the server's users.")
+    yield _rights(counter)
+    yield from _server(alias)
+    yield _endless_budgets(counter)
+
+
+def _configuration(messages: list[CheckMessage], alias: str) -> Iterator[Finding]:
+    mine = f"COUNTERS[{alias!r}]"
+    shared = [each for each in messages if each.id == SHARED and each.msg.startswith(mine)]
+    others = [each for each in messages if each not in shared]
+    for message in others:
+        yield Finding("configuration", _status(message), message.msg, message.hint or "")
+    if not others:
+        yield Finding("configuration", "ok", "the system checks find nothing")
+    for message in shared:
+        yield Finding("database", _status(message), message.msg, message.hint or "")
+    if not shared:
+        yield Finding("database", "ok", "no cache that is usually cleared shares it")
+
+
+def _status(message: CheckMessage) -> str:
+    return "problem" if message.level > WARNING else "warning"
+
+
+def _connection(counter: Counter) -> Iterator[Finding]:
+    key = _own_key()
+    counter.get(key)  # connects
+    yield Finding("connection", "ok", "the server answers")
+    times = []
+    for _ in range(READS):
+        began = perf_counter()
+        counter.get(key)
+        times.append((perf_counter() - began) * 1000)
+    times.sort()
+    p50, p99 = times[READS // 2], times[READS * 99 // 100]
+    yield Finding("latency", "ok", f"of {READS} reads: p50 {p50:.3f} ms, p99 {p99:.3f} ms")
+
+
+def _own_key() -> str:
+    return f"doctor:{secrets.token_hex(8)}"
+
+
+# What the contract does on the server, each tried on a key of its own.
+OPERATIONS: dict[str, Callable[[Counter, str], object]] = {
+    "increment with a ttl": lambda counter, key: counter.increment(key, 1, TTL),
+    "increment": lambda counter, key: counter.increment(key),
+    "decrement": lambda counter, key: counter.decrement(key),
+    "get": lambda counter, key: counter.get(key),
+    "multi_get": lambda counter, key: counter.multi_get([key]),
+    "decrement_if_exists": lambda counter, key: counter.decrement_if_exists(key),
+    "set_if_not_exists": lambda counter, key: counter.set_if_not_exists(key, 1, TTL),
+    "take": lambda counter, key: counter.take([Budget(key, 10, TTL)]),
+    "refund": lambda counter, key: counter.refund([Budget(key, 10, TTL)]),
+    "advance": lambda counter, key: counter.advance([Timer(key, 0, 1, 10, TTL)]),
+    "set": lambda counter, key: counter.set(key, 1, TTL),
+    "entry": lambda counter, key: counter.entry(key),
+    "scan": lambda counter, key: next(iter(counter.scan()), None),
+    "delete": lambda counter, key: counter.delete(key),
+}
+
+
+def _rights(counter: Counter) -> Finding:
+    refused = {}
+    key = _own_key()
+    for operation, attempt in OPERATIONS.items():
+        try:
+            attempt(counter, key)
+        except CounterError as error:
+            refused[operation] = error
+    if not refused:
+        return Finding("rights", "ok", "every operation was tried, and is allowed")
+    words = sorted({str(error).partition(": ")[2] for error in refused.values()})
+    advice = "Mend what the server says."
+    if any(isinstance(error, CounterConfigError) for error in refused.values()):
+        advice = "Give the user the commands in docs/commands.md, for the keys of KEY_PREFIX."
+    return Finding("rights", "problem", f"{', '.join(refused)}: {'; '.join(words)}", advice)
+
+
+def _server(alias: str) -> Iterator[Finding]:
+    entry = definition(alias)
+    if entry.import_backend() is RedisCounter:
+        yield from check_up(entry.options.get("cache", "default"))
+    else:
+        for check in (*FROM_INFORMATION, *FROM_COMMANDS):
+            yield Finding(check, "skipped", "not on a server of Redis")
+
+
+def _endless_budgets(counter: Counter) -> Finding:
+    try:
+        endless = (entry.key for entry in counter.scan("limit:") if entry.ttl is None)
+        keys = list(islice(endless, SHOWN + 1))
+    except CounterError as error:
+        return Finding("ttl", "warning", f"cannot tell: {error}", "Try again.")
+    if not keys:
+        return Finding("ttl", "ok", "every counter of a rate limit ends by itself")
+    more = " and more" if len(keys) > SHOWN else ""
+    found = f"counters of rate limits that never end: {', '.join(map(repr, keys[:SHOWN]))}{more}"
+    return Finding("ttl", "problem", found, "A restore or a hand made them: 'counter delete KEY'.")

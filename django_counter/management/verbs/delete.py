@@ -1,0 +1,54 @@
+"""`manage.py counter delete`: remove counters by their keys."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management import CommandError
+
+from django_counter.base import Counter, Entry
+from django_counter.exceptions import CounterTypeError
+from django_counter.management.arguments import add_format, add_using, parse_key
+from django_counter.management.console import Console
+from django_counter.management.exits import NOT_FOUND
+from django_counter.management.rows import KEY, TTL, Column
+
+HELP = "delete these keys, and show what they held just before"
+NOTES = """
+It does not ask. A key that holds something else than a counter is deleted too, and shown without
+a value. One that holds nothing is named on stderr, and the exit code is 3.
+"""
+
+HELD = Column("value", lambda value: "no counter" if value is None else str(value), right=True)
+COLUMNS = (KEY, HELD, TTL)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "keys", metavar="KEY", nargs="+", type=parse_key, help="a whole key, literally"
+    )
+    add_format(parser)
+    add_using(parser)
+
+
+def run(console: Console, *, using: str, keys: list[str], **options: Any) -> None:
+    counter = console.counter(using)
+    missing: list[str] = []
+    console.rows(COLUMNS, _deleted(counter, keys, missing))
+    if missing:
+        message = f"no counter {', '.join(map(repr, missing))}"
+        raise CommandError(message, returncode=NOT_FOUND)
+
+
+def _deleted(counter: Counter, keys: list[str], missing: list[str]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for key in dict.fromkeys(keys):
+        try:
+            held: Entry | tuple[str, None, None] | None = counter.entry(key)
+        except CounterTypeError:
+            held = key, None, None
+        if held is None:
+            missing.append(key)
+        else:
+            counter.delete(key)
+            rows.append(held)
+    return rows

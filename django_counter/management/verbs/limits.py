@@ -1,0 +1,139 @@
+"""`manage.py counter limits`: the rate limits of the project, and where identities stand."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management import CommandError
+
+from django_counter.management.arguments import add_format, add_using
+from django_counter.management.console import Console
+from django_counter.management.exits import NOT_FOUND, USAGE
+from django_counter.management.rows import Column
+from django_counter.management.text import duration, escaped
+from django_counter.ratelimit.declared import declared_limits, keys_of
+from django_counter.ratelimit.digests import Digest
+from django_counter.ratelimit.identity import identity_of
+from django_counter.ratelimit.limit import RateLimit
+from django_counter.ratelimit.settings import setting
+
+HELP = "show rate limits; what an identity has left; give it back"
+NOTES = """
+Without more words: every declared limit, a row for each of its rates. "identities" have drawn
+from their budget in the present window; "used up" are those of them with nothing left. (What the
+previous window of a sliding limit still weighs is seen by 'show' only.)
+
+limits show NAME IDENTITY    what one identity has left
+limits reset NAME IDENTITY   give it its whole limit back
+
+IDENTITY is what the limit counts by, as its view says with key=:
+  "ip"                   an address, 192.0.2.7 or 2001:db8::1
+  "user", "user_or_ip"   a user's primary key, or anonymous, or an address
+  "header:X-Api-Key", "post:username", "get:q"   what is sent in there
+  "session"              a session's key
+  a function             what it returns (--key callable)
+digest:HEX takes the 32 hexadecimal digits that keys and logs have in place of an identity. A limit
+that no view counts by, but code of yours does, takes the very text that this code hands in.
+"""
+
+DIGEST = "digest:"
+OVERVIEW = (
+    Column("name"),
+    Column("rate", right=True),
+    Column("algorithm"),
+    Column("using"),
+    Column("key", lambda text: escaped(text) or "-"),
+    Column("identities", right=True),
+    Column("used_up", right=True),
+)
+STANDING = (
+    Column("rate", right=True),
+    Column("remaining", right=True),
+    Column("reset_after", duration, right=True),  # seconds
+    Column("retry_after", duration, right=True),  # seconds
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["show", "reset"], help="for one identity")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="of a limit")
+    parser.add_argument("identity", metavar="IDENTITY", nargs="?", help="see below")
+    parser.add_argument(
+        "--key", help="what IDENTITY is, where a limit is counted by several keys or none"
+    )
+    add_format(parser)
+    add_using(parser, default=None)
+
+
+def run(
+    console: Console,
+    *,
+    using: str | None,
+    action: str | None,
+    name: str | None,
+    identity: str | None,
+    key: str | None,
+    **options: Any,
+) -> None:
+    if using is not None:
+        console.check_alias(using)
+    limits = [limit for limit in declared_limits() if using in (None, limit.using)]
+    if action is None:
+        console.rows(OVERVIEW, (row for limit in limits for row in _overview(console, limit)))
+    elif name is None or identity is None:
+        message = f"'limits {action}' needs the NAME of a limit and an IDENTITY"
+        raise CommandError(message, returncode=USAGE)
+    else:
+        limit = _named(limits, name)
+        _one(console, action, limit, _identity(limit, identity, key))
+
+
+def _overview(console: Console, limit: RateLimit) -> Iterator[tuple[Any, ...]]:
+    identities = dict.fromkeys(limit.rates, 0)
+    used_up = dict.fromkeys(limit.rates, 0)
+    for entry in console.counter(limit.using).scan(limit.prefix):
+        standing = limit.standing(entry)
+        if standing and standing.remaining < standing.rate.limit:
+            identities[standing.rate] += 1
+            used_up[standing.rate] += standing.remaining == 0
+    for rate in limit.rates:
+        counts = identities[rate], used_up[rate]
+        keys = ", ".join(keys_of(limit))
+        yield (limit.name, str(rate), limit.algorithm, limit.using, keys, *counts)
+
+
+def _named(limits: list[RateLimit], name: str) -> RateLimit:
+    for limit in limits:
+        if limit.name == name:
+            return limit
+    names = ", ".join(repr(limit.name) for limit in limits) or "none"
+    raise CommandError(f"no rate limit {name!r}. There are: {names}", returncode=NOT_FOUND)
+
+
+def _identity(limit: RateLimit, text: str, key: str | None) -> str:
+    keys = [key] if key else keys_of(limit)
+    try:
+        if text.startswith(DIGEST):
+            return Digest(text.removeprefix(DIGEST))
+        if len(keys) < 2:
+            return identity_of(keys[0], text) if keys else text
+    except ValueError as error:
+        raise CommandError(f"IDENTITY: {error}", returncode=USAGE) from error
+    message = f"{limit.name!r} is counted by {' and by '.join(keys)}. Choose one: --key {keys[0]}"
+    raise CommandError(message, returncode=USAGE)
+
+
+def _one(console: Console, action: str, limit: RateLimit, identity: str) -> None:
+    if action == "reset":
+        limit.reset(identity)
+        seconds = setting("DENY_CACHE")
+        console.note(f"Given back. Processes that have just denied it may go on for {seconds:g} s.")
+    decision = limit.peek(identity)
+    console.note(f"{limit.name!r} for {DIGEST}{decision.identity}:")
+    console.rows(
+        STANDING,
+        [
+            (str(each.rate), each.remaining, each.reset_after, each.retry_after)
+            for each in decision.standings
+        ],
+    )

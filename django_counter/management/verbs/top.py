@@ -1,0 +1,33 @@
+"""`manage.py counter top`: the largest counters."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django_counter.management.arguments import add_format, add_using, parse_positive, parse_prefix
+from django_counter.management.console import Console
+from django_counter.management.ranking import ORDERS, first_ranked
+from django_counter.management.rows import ENTRY
+
+HELP = "show the largest counters"
+NOTES = ""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "prefix", metavar="PREFIX", nargs="?", default="", type=parse_prefix, help="only these keys"
+    )
+    parser.add_argument(
+        "-n",
+        dest="count",
+        metavar="N",
+        type=parse_positive,
+        default=20,
+        help="so many, default: 20",
+    )
+    add_format(parser)
+    add_using(parser)
+
+
+def run(console: Console, *, using: str, prefix: str, count: int, **options: Any) -> None:
+    entries = console.counter(using).scan(prefix)
+    console.rows(ENTRY, first_ranked(entries, ORDERS["value"], count=count))

@@ -1,0 +1,123 @@
+"""`manage.py counter watch`: the counters that move fastest, again and again."""
+
+import heapq
+import shutil
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django_counter.base import Counter
+from django_counter.management.arguments import add_using, parse_prefix, parse_seconds
+from django_counter.management.console import Console
+from django_counter.management.text import escaped, shortened, width
+
+HELP = "show the fastest growing counters, until Ctrl-C"
+NOTES = """
+Those that grow come first, then those that fall, as budgets of rate limits do. On a terminal each
+picture replaces the last one. It reads all counters of the prefix each time, and keeps their
+values in memory: with many of them, give a prefix or a longer interval.
+"""
+
+LINES = 20  # where there is no terminal to fill
+VALUE_WIDTH = 20  # of -2**63
+RATE_WIDTH = 14
+BAR_WIDTH = 16
+HOME = "\x1b[H"
+CLEAR_LINE = "\x1b[K"
+CLEAR_BELOW = "\x1b[J"
+
+
+class Move(NamedTuple):
+    """A counter that changed."""
+
+    key: str
+    value: int
+    rate: float  # per second
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "prefix", metavar="PREFIX", nargs="?", default="", type=parse_prefix, help="only these keys"
+    )
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=parse_seconds, default=1.0, help="default: 1"
+    )
+    add_using(parser)
+
+
+def run(console: Console, *, using: str, prefix: str, interval: float, **options: Any) -> None:
+    counter = console.counter(using)
+    title = f"{using}  {prefix!r}" if prefix else using
+    on_terminal = console.stdout.isatty()
+    pictures = _pictures(console, counter, prefix, interval, title)
+    try:
+        while True:
+            _draw(console, next(pictures), on_terminal)
+    except KeyboardInterrupt:
+        console.stdout.write()
+
+
+def _pictures(
+    console: Console, counter: Counter, prefix: str, interval: float, title: str
+) -> Iterator[list[str]]:
+    before = _values(counter, prefix)
+    then = time.monotonic()
+    yield [f"{title}  {len(before)} counters", "", "The first rates come in a moment."]
+    while True:
+        time.sleep(interval)
+        values = _values(counter, prefix)
+        now = time.monotonic()
+        columns, lines = shutil.get_terminal_size() if console.stdout.isatty() else (80, LINES + 3)
+        moves = _fastest(before, values, now - then, max(1, lines - 4))
+        head = f"{title}  {len(values)} counters  every {interval:g}s  {time.strftime('%H:%M:%S')}"
+        yield [head, "", *_table(console, moves, columns)]
+        before, then = values, now
+
+
+def _values(counter: Counter, prefix: str) -> dict[str, int]:
+    return {entry.key: entry.value for entry in counter.scan(prefix)}
+
+
+def _fastest(
+    before: dict[str, int], values: dict[str, int], elapsed: float, count: int
+) -> list[Move]:
+    """Return the fastest growing, then the fastest falling. A new counter grew from 0."""
+    moves = (
+        Move(key, value, (value - before.get(key, 0)) / elapsed)
+        for key, value in values.items()
+        if value != before.get(key, 0)
+    )
+    return heapq.nsmallest(count, moves, key=lambda move: (move.rate < 0, -abs(move.rate)))
+
+
+def _table(console: Console, moves: list[Move], columns: int) -> Iterator[str]:
+    style = console.style
+    if not moves:
+        yield "Nothing moved."
+        return
+    key_width = max(8, columns - VALUE_WIDTH - RATE_WIDTH - BAR_WIDTH - 6)
+    names = f"{'KEY':<{key_width}}  {'VALUE':>{VALUE_WIDTH}}  {'PER SECOND':>{RATE_WIDTH}}"
+    yield style.MIGRATE_HEADING(names[:columns])
+    fastest = max(abs(move.rate) for move in moves)
+    for move in moves:
+        key = shortened(escaped(move.key), key_width)
+        blank = " " * (key_width - width(key))
+        numbers = f"{move.value:>{VALUE_WIDTH},}  {move.rate:>+{RATE_WIDTH},.1f}"
+        paint = style.SUCCESS if move.rate > 0 else style.WARNING
+        yield f"{key}{blank}  {numbers}  {paint('█' * _cells(move.rate, fastest))}"
+
+
+def _cells(rate: float, fastest: float) -> int:
+    return max(1, round(BAR_WIDTH * abs(rate) / fastest))
+
+
+def _draw(console: Console, picture: list[str], on_terminal: bool) -> None:
+    """Write a picture: over the last one, or below it."""
+    if on_terminal:
+        lines = "".join(f"{line}{CLEAR_LINE}\n" for line in picture)
+        console.stdout.write(f"{HOME}{lines}{CLEAR_BELOW}", ending="")
+    else:
+        for line in [*picture, ""]:
+            console.write(line)
+    console.stdout.flush()

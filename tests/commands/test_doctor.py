@@ -1,0 +1,281 @@
+"""doctor: what it finds on healthy and on sick servers, and what it says to do."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from django_counter import Counter, CounterUnavailable, counters
+from django_counter.backends.redis import checkup
+from tests.commands.runs import Manage, Run, call
+from tests.contract.stores import server_cache
+from tests.servers import ServerProcess, valkey_binary
+
+MEMORY = "django_counter.backends.memory.MemoryCounter"
+CHECKS = [
+    "configuration",
+    "database",
+    "connection",
+    "latency",
+    "rights",
+    "server",
+    "persistence",
+    "eviction",
+    "memory",
+    "clock",
+    "scripts",
+    "ttl",
+]
+
+
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    """A server to be spoilt."""
+    with ServerProcess(valkey_binary(), appendonly="yes") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[redis.Redis]:
+    with redis.Redis(port=server.port) as client:
+        yield client
+
+
+@pytest.fixture
+def healthy(server: ServerProcess, settings: Any) -> None:
+    use(settings, server.url)
+
+
+def use(settings: Any, url: str, **options: str) -> None:
+    cache = server_cache(url)
+    cache["OPTIONS"] = {**cache["OPTIONS"], **options}
+    settings.CACHES = {"counters": cache}
+    settings.COUNTERS = {"default": {"OPTIONS": {"cache": "counters"}}}
+    settings.RATE_LIMIT = {}
+
+
+def findings(*words: str) -> tuple[Run, dict[str, Any]]:
+    run = call("doctor", "--format", "json", *words)
+    return run, {each["check"]: each for each in json.loads(run.out)}
+
+
+def found(check: str) -> tuple[str, str, str]:
+    _, each = findings()
+    return each[check]["status"], each[check]["found"], each[check]["advice"]
+
+
+def test_a_healthy_server_passes_every_check(healthy: None, client: redis.Redis) -> None:
+    run, each = findings()
+    assert {name: one["status"] for name, one in each.items()} == dict.fromkeys(CHECKS, "ok")
+    assert (run.code, run.err) == (0, "")
+    assert list(counters["default"].scan()) == []
+    assert "6 of 6 loaded" in each["scripts"]["found"]
+
+
+@pytest.mark.parametrize("server_name", ["valkey", "redis_server"])
+def test_it_examines_either_server_in_a_process(
+    manage: Manage, request: pytest.FixtureRequest, server_name: str
+) -> None:
+    manage.environment["COUNTER_TEST_URL"] = request.getfixturevalue(server_name).url
+    run = manage.on_terminal("doctor", "--no-color")
+    assert run.code == 0
+    assert "primary" in run.out
+    assert "ok           connection     the server answers\r\n" in run.out
+    # They share a database with the cache of their alias.
+    assert "warning      database" in run.out
+    assert "> Give the counters a cache with a database of their own." in run.out
+
+
+def test_in_memory_what_is_of_a_server_is_skipped(settings: Any) -> None:
+    settings.COUNTERS = {"default": {"BACKEND": MEMORY}}
+    run, each = findings()
+    assert run.code == 0
+    assert list(each) == CHECKS
+    assert each["eviction"]["status"] == "skipped"
+    assert each["rights"]["status"] == "ok"
+    assert "skipped      eviction" in call("doctor").out
+
+
+def test_eviction_is_a_problem(healthy: None, client: redis.Redis) -> None:
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    run, each = findings()
+    assert run.code == 4
+    assert each["eviction"]["status"] == "problem"
+    assert "allkeys-lru" in each["eviction"]["found"]
+    assert "maxmemory-policy noeviction" in each["eviction"]["advice"]
+    assert "there are problems" in run.err
+
+
+def test_memory_that_runs_out_is_a_problem(healthy: None, client: redis.Redis) -> None:
+    used = client.info("memory")["used_memory"]
+    client.config_set("maxmemory", used + 100_000)
+    status, words, advice = found("memory")
+    assert status == "problem"
+    assert "left of" in words
+    assert "maxmemory" in advice
+    client.config_set("maxmemory", used + 500_000_000)
+    assert found("memory")[0] == "ok"
+
+
+def test_a_full_server_refuses_what_it_is_asked(healthy: None, client: redis.Redis) -> None:
+    client.config_set("maxmemory", 1)
+    status, words, advice = found("rights")
+    assert status == "problem"
+    assert "the server is at its maxmemory" in words
+    assert advice == "Mend what the server says."
+
+
+def test_without_an_aof_counters_may_be_lost(healthy: None, client: redis.Redis) -> None:
+    client.config_set("appendonly", "no")
+    status, words, _ = found("persistence")
+    assert (status, "no AOF" in words) == ("warning", True)
+
+
+def test_a_replica_is_a_problem(healthy: None, client: redis.Redis) -> None:
+    client.replicaof("127.0.0.1", 1)
+    run, each = findings()
+    assert run.code == 4
+    assert "a replica" in each["server"]["found"]
+    assert each["rights"]["status"] == "problem"
+
+
+def test_budgets_without_a_ttl_are_a_problem(healthy: None) -> None:
+    for number in range(3):
+        counters["default"].set(f"limit:login:{number}", 1)
+    counters["default"].set("limit:login:ends", 1, 60)
+    counters["default"].set("credits", 1)
+    status, words, advice = found("ttl")
+    assert status == "problem"
+    assert words.count("'limit:login:") == 3
+    assert "ends" not in words
+    assert "more" not in words
+    assert "counter delete" in advice
+    counters["default"].set("limit:login:4", 1)
+    assert "and more" in found("ttl")[1]
+
+
+def test_a_server_that_is_away_is_exit_code_5(settings: Any) -> None:
+    use(settings, "redis://127.0.0.1:1/0")
+    run, each = findings()
+    assert run.code == 5
+    assert list(each) == ["configuration", "database", "connection"]
+    assert each["connection"]["status"] == "unreachable"
+    assert "the server cannot be reached" in run.err
+
+
+def test_settings_that_cannot_be_composed_are_a_problem(settings: Any) -> None:
+    settings.COUNTERS = {"default": {"OPTIONS": {"cach": "default"}}}
+    run, each = findings()
+    assert run.code == 4
+    assert each["configuration"]["status"] == "problem"
+    assert "unknown option 'cach'" in each["connection"]["found"]
+
+
+def test_a_wrong_password_is_a_problem_and_not_shown(
+    settings: Any, server: ServerProcess, client: redis.Redis
+) -> None:
+    client.config_set("requirepass", "right")
+    use(settings, server.url, PASSWORD="planted-secret")
+    run, each = findings()
+    assert run.code == 4
+    assert each["connection"]["status"] == "problem"
+    assert "credentials" in each["connection"]["found"]
+    assert "planted-secret" not in run.out + run.err
+
+
+def test_rights_that_are_missing_are_named(
+    settings: Any, server: ServerProcess, client: redis.Redis
+) -> None:
+    client.acl_setuser(
+        "app",
+        enabled=True,
+        nopass=True,
+        keys=["*"],
+        commands=["+@all", "-incrby", "-info", "-time"],
+    )
+    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    run, each = findings()
+    assert run.code == 4
+    assert each["rights"]["status"] == "problem"
+    assert each["rights"]["found"].startswith("increment")
+    assert "ACL does not let" in each["rights"]["found"]
+    assert "docs/commands.md" in each["rights"]["advice"]
+    assert each["eviction"]["found"] == "cannot tell: no right to INFO"
+    assert each["clock"]["found"] == "cannot tell: no right to TIME"
+
+
+def test_without_the_right_to_scan_the_ttls_cannot_be_told(
+    settings: Any, server: ServerProcess, client: redis.Redis
+) -> None:
+    commands = ["+@all", "-scan"]
+    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
+    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    assert found("ttl")[1].startswith("cannot tell: scan")
+
+
+def test_the_rights_in_the_documentation_are_enough(
+    settings: Any, server: ServerProcess, client: redis.Redis
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    rule = next(line for line in text.splitlines() if line.startswith("ACL SETUSER"))
+    words = rule.replace(">PASSWORD", "nopass").split()
+    client.execute_command(*words)
+    use(settings, server.url.replace("//", "//counters@"), PASSWORD="any")
+    _, each = findings()
+    assert {name: one["status"] for name, one in each.items()} == dict.fromkeys(CHECKS, "ok")
+
+
+# What no server here is brought to say.
+
+
+@pytest.mark.parametrize(
+    ("check", "information", "status", "words"),
+    [
+        ("server", {"redis_version": "6.0.16", "role": "master"}, "problem", "redis 6.0.16"),
+        ("server", {"redis_version": "8.2.1"}, "ok", "redis 8.2.1, primary"),
+        ("persistence", {"loading": 1}, "problem", "loading"),
+        ("persistence", {"rdb_last_bgsave_status": "err"}, "problem", "snapshot failed"),
+        ("persistence", {"aof_last_write_status": "err"}, "problem", "AOF failed"),
+        ("eviction", {}, "warning", "cannot tell"),
+    ],
+)
+def test_what_info_says_is_judged(
+    check: str, information: dict[str, Any], status: str, words: str
+) -> None:
+    answer = checkup.FROM_INFORMATION[check](information)
+    assert answer[0] == status
+    assert words in answer[1]
+
+
+def test_a_clock_that_is_off_is_a_warning(healthy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "time", lambda: 1000.0)
+    status, _, advice = found("clock")
+    assert status == "warning"
+    assert "NTP" in advice
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(redis.ResponseError("x"), "an error"), (redis.ConnectionError("redis://:x@y"), "no answer")],
+)
+def test_other_failures_are_told_without_their_words(
+    healthy: None, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def time(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(redis.Redis, "time", time)
+    assert found("clock") == ("warning", f"cannot tell: {words} to TIME", "Try again.")
+
+
+def test_an_outage_after_the_connection_is_seen(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def multi_get(keys: list[str]) -> dict[str, int]:
+        raise CounterUnavailable("multi_get of 'key': the server did not answer")
+
+    monkeypatch.setattr(counter, "multi_get", multi_get)
+    assert found("rights")[1] == "multi_get: the server did not answer"
