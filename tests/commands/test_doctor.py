@@ -72,7 +72,7 @@ def test_a_healthy_server_passes_every_check(healthy: None, client: redis.Redis)
     assert {name: one["status"] for name, one in each.items()} == dict.fromkeys(CHECKS, "ok")
     assert (run.code, run.err) == (0, "")
     assert list(counters["default"].scan()) == []
-    assert "6 of 6 loaded" in each["scripts"]["found"]
+    assert "6 of 7 loaded" in each["scripts"]["found"]
 
 
 @pytest.mark.parametrize("server_name", ["valkey", "redis_server"])
