@@ -422,6 +422,23 @@ def test_a_probe_that_is_cancelled_when_another_has_closed_it_changes_nothing(
     succeed(breaker, server, 1)
 
 
+def test_a_probe_that_fails_when_another_has_closed_it_is_a_call_like_others(
+    breaker: CircuitBreakerMiddleware, server: Server, clock: Clock, changes: list[str]
+) -> None:
+    opened(breaker, server)
+    clock.now += 5
+    late = breaker.around("get", ("key",))
+    late.__enter__()
+    clock.now += 5
+    succeed(breaker, server, 1)
+    late.__exit__(CounterUnavailable, DOWN, None)
+    assert not is_open(breaker, server)
+    assert changes == ["default opened: down", "default closed"]
+    fail(breaker, server, 19)
+    assert is_open(breaker, server)
+    assert len(changes) == 3
+
+
 @pytest.mark.parametrize("ended", [True, False], ids=["read", "left"])
 def test_a_scan_may_be_the_probe(
     breaker: CircuitBreakerMiddleware, server: Server, clock: Clock, ended: bool

@@ -95,12 +95,12 @@ class CircuitBreakerMiddleware(CounterMiddleware):
         with self._lock:
             now = self._clock()
             opens = False
-            if probe:
-                self._probe_at = now + self._open_for
-            elif self._probe_at is None:  # not one that began before the circuit opened
+            if self._probe_at is None:
                 self._recent.note(now, failed=True)
                 opens = self._recent.exceeds(self._calls, self._share)
                 self._probe_at = now + self._open_for if opens else None
+            elif probe:  # not one that began before the circuit opened
+                self._probe_at = now + self._open_for
         if opens:
             circuit_opened.send_robust(CircuitBreakerMiddleware, breaker=self, error=error)
 
