@@ -31,6 +31,12 @@ CHECKS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without those of other tests, some of which have one name."""
+    monkeypatch.setattr("django_counter.ratelimit.checks.declared_limits", list)
+
+
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
     """A server to be spoilt."""

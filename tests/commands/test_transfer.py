@@ -362,6 +362,17 @@ def test_a_line_whose_counter_refuses_it_leaves_the_others(
     assert counter.get("4") == 1
 
 
+def test_many_lines_that_are_refused_are_not_all_explained(
+    counter: Counter, file: Path, raw: redis.Redis, key_prefix: str
+) -> None:
+    for number in range(1, 31):
+        raw.set(f"{key_prefix}:{number}", "text")
+    run = import_numbers(file, 30)
+    assert run.out == "0 of 30 counters imported\n"
+    assert run.err.count("is not a counter") == 20
+    assert "Surely not applied: lines 1-30." in run.err
+
+
 def test_ctrl_c_reports_what_is_known(
     counter: Counter, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,9 +411,9 @@ from django.core.management import execute_from_command_line
 try:
     execute_from_command_line(["manage.py", "counter", *sys.argv[1:]])
 finally:
-    # Not ru_maxrss, which begins with what the parent had.
-    status = Path("/proc/self/status").read_text()
-    print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024, file=sys.stderr)
+    # getrusage() has what the parent took too, before exec.
+    peak = re.search("VmHWM:.*?([0-9]+) kB", Path("/proc/self/status").read_text())
+    print(int(peak[1]) // 1024, file=sys.stderr)
 """
 COUNT = 50_000
 MEGABYTES = 100
