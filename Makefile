@@ -5,10 +5,10 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint matrix clean
+.PHONY: help demo test screenshots lint matrix clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo ## Serve the example site (ARGS="--workers 4")
 	$(BIN)/python manage.py demo $(ARGS)
@@ -22,6 +22,9 @@ else
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 endif
+
+screenshots: .venv/.test ## Take the pictures of the documentation anew, with Chromium
+	SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser
 
 lint: .venv/.lint ## Check style, format and types
 	$(BIN)/ruff check

@@ -1,5 +1,6 @@
-"""Logging in. It gives a user a name in the head of the page, and nothing more."""
+"""Logging in, to the site and to its admin: one limit for both."""
 
+from django.contrib import admin
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 
@@ -13,11 +14,13 @@ def succeeded(request: HttpRequest, response: HttpResponse) -> bool:
 
 # Failed attempts count, by the name that was tried: a password is guessed from many addresses.
 # While the counters are away, each process counts in its own memory.
-login = rate_limit(
+limited = rate_limit(
     "5/m",
     key="post:username",
     name="login",
     methods=["POST"],
     refund_when=succeeded,
     on_error="local",
-)(LoginView.as_view(template_name="links/login.html"))
+)
+login = limited(LoginView.as_view(template_name="links/login.html"))
+admin_login = limited(admin.site.login)

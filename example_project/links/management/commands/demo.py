@@ -73,7 +73,8 @@ class Command(BaseCommand):
             password = new_password()
             self.stdout.write(f"Counters are kept by {name}.")
             self.stdout.write(f"Log in as {USER} with the password {password}")
-            self.stdout.write(f"Open http://{HOST}:{port}/ (Ctrl-C ends it)")
+            address = f"http://{HOST}:{port}/"
+            self.stdout.write(f"Open {address} or {address}admin/ (Ctrl-C ends it)")
             self.stdout.flush()
             self._serve(command, url)
 
@@ -111,6 +112,7 @@ def new_password() -> str:
     """Return the password of the demo's user: a new one each time, and of no use elsewhere."""
     password = secrets.token_urlsafe(9)
     user, _ = get_user_model().objects.get_or_create(username=USER)
+    user.is_staff = user.is_superuser = True
     user.set_password(password)
     user.save()
     return password
