@@ -8,7 +8,9 @@ import redis
 
 from django_counter import Counter, CounterUnavailable
 from django_counter.management.verbs import bench
+from tests.clusters import Cluster
 from tests.commands.runs import Manage, call
+from tests.contract.stores import cluster_cache
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 WAYS = pytest.mark.parametrize("way", [(), ("--threads", "3"), ("--async",)], ids=" ".join)
@@ -73,3 +75,18 @@ def test_a_failure_of_redis_py_is_said_without_its_words(
     assert "redis-py failed: ConnectionError" in run.err
     assert "secret" not in run.err
     assert list(counter.scan()) == []
+
+
+@pytest.mark.heavy
+@WAYS
+def test_a_cluster_is_measured_by_synchronous_calls(
+    settings: Any, cluster: Cluster, way: tuple[str, ...]
+) -> None:
+    settings.CACHES = {"counters": cluster_cache(cluster)}
+    settings.COUNTERS = {"default": {"OPTIONS": {"cache": "counters"}}}
+    run = call("bench", "--seconds", "0.12", "--format", "json", *way)
+    if "--async" in way:
+        assert run.code == 1
+        assert "measure it without --async" in run.err
+    else:
+        assert clients(run.out) == ["django-counter", "redis-py"]

@@ -10,8 +10,9 @@ import redis
 
 from django_counter import Counter, CounterUnavailable, counters
 from django_counter.backends.redis import checkup
+from tests.clusters import Cluster
 from tests.commands.runs import Manage, Run, call
-from tests.contract.stores import server_cache
+from tests.contract.stores import cluster_cache, server_cache
 from tests.servers import ServerProcess, valkey_binary
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"
@@ -285,3 +286,15 @@ def test_an_outage_after_the_connection_is_seen(
 
     monkeypatch.setattr(counter, "multi_get", multi_get)
     assert found("rights")[1] == "multi_get: the server did not answer"
+
+
+@pytest.mark.heavy
+def test_of_a_cluster_it_examines_each_primary(settings: Any, cluster: Cluster) -> None:
+    settings.CACHES = {"counters": cluster_cache(cluster)}
+    settings.COUNTERS = {"default": {"OPTIONS": {"cache": "counters"}}}
+    run = call("doctor", "--format", "json")
+    found = [each["found"] for each in json.loads(run.out) if each["check"] == "eviction"]
+    assert sorted(found) == sorted(
+        f"127.0.0.1:{node.port}: noeviction" for node in cluster.masters()
+    )
+    counters["default"].close()

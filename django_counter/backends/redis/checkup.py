@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import Any, NamedTuple
 
 from django_redis import get_redis_connection
+from redis.cluster import RedisCluster
 from redis.exceptions import NoPermissionError, ResponseError
 
 from django_counter.backends.redis.counter import SCRIPTS
@@ -31,6 +32,15 @@ class Finding(NamedTuple):
 def check_up(cache: str) -> Iterator[Finding]:
     """Yield what is to be said of the server of an alias in CACHES."""
     client = get_redis_connection(cache, write=True)
+    if not isinstance(client, RedisCluster):
+        yield from _check_up(client)
+        return
+    for node in client.get_primaries():  # type: ignore[no-untyped-call]  # redis-py has no types
+        for finding in _check_up(client.get_redis_connection(node)):
+            yield finding._replace(found=f"{node.name}: {finding.found}")
+
+
+def _check_up(client: Any) -> Iterator[Finding]:
     information: dict[str, Any] = {}
     try:
         information = client.info()
