@@ -24,7 +24,6 @@ class Cluster:
     """
 
     def __init__(self, binary: str, node_timeout: int = 5000) -> None:
-        self._stack = ExitStack()
         self.nodes = [
             ServerProcess(
                 binary,
@@ -79,8 +78,22 @@ class Cluster:
         return str(self._ask(node, "CLUSTER", "MYID"))
 
     def __enter__(self) -> "Cluster":
-        for node in self.nodes:
-            self._stack.enter_context(node)
+        with ExitStack() as stack:
+            for node in self.nodes:
+                stack.enter_context(node)
+            self._join()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _join(self) -> None:
         masters, replicas = self.nodes[:MASTERS], self.nodes[MASTERS:]
         bounds = [REDIS_CLUSTER_HASH_SLOTS * n // MASTERS for n in range(MASTERS + 1)]
         for node, first, after in zip(masters, bounds, bounds[1:], strict=False):
@@ -93,15 +106,6 @@ class Cluster:
         for master, replica in zip(masters, replicas, strict=True):
             self._follow(replica, self.id_of(master))
         wait_for(lambda: all(map(self._ready, self.nodes)))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
 
     def _follow(self, replica: ServerProcess, master: str) -> None:
         def told() -> bool:

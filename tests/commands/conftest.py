@@ -3,11 +3,14 @@
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import redis
 
 from django_counter import Counter, counters
+from django_counter.ratelimit import RateLimit
+from django_counter.ratelimit.limit import declared
 from tests.commands.runs import Manage
 from tests.contract.stores import server_cache
 from tests.servers import ServerProcess
@@ -44,3 +47,19 @@ def raw(valkey: ServerProcess) -> Iterator[redis.Redis]:
     """A plain client of the server."""
     with redis.Redis(port=valkey.port) as client:
         yield client
+
+
+class Declared:
+    """The limits that are declared, but for those of other tests on other aliases."""
+
+    def __init__(self) -> None:
+        self._others = WeakSet(limit for limit in list(declared) if limit.using != "default")
+
+    def __iter__(self) -> Iterator[RateLimit]:
+        return (limit for limit in list(declared) if limit not in self._others)
+
+
+@pytest.fixture(autouse=True)
+def own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits on aliases that only other tests have are not declared here."""
+    monkeypatch.setattr("django_counter.ratelimit.declared.declared", Declared())

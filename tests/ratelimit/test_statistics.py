@@ -28,7 +28,7 @@ from django_counter.ratelimit import statistics as module
 from django_counter.ratelimit.digests import digest
 from django_counter.ratelimit.statistics import Statistics, identity_key, minute_key
 from django_counter.testing import override_counters
-from tests.contract.stores import RedisStore, wait_until
+from tests.contract.stores import PATIENCE, RedisStore, wait_until
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import MEMORY, Operated
 from tests.servers import ServerProcess
@@ -347,7 +347,9 @@ def test_a_thread_that_breaks_is_followed_by_another(
     with monkeypatch.context() as patched:
         patched.setattr(running, "send", lambda: 1 // 0)
         running.add("default", decision_on(name), 0.0)
-        wait_until(lambda: running._thread is None)
+        broken = running._thread
+        assert broken
+        broken.join(PATIENCE)
     running.add("default", decision_on(name), 0.0)
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 2)
 

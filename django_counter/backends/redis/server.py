@@ -2,12 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from copy import copy
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from weakref import ref
 
 import redis.asyncio.connection as driver_async
 import redis.connection as driver
@@ -68,11 +69,12 @@ class Packer:
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self.connection: Any = None
+        # Weak: what a signal leaves behind is closed at once, no cycle keeps it.
+        self.connection: Callable[[], Any]
 
     def pack(self, *words: str | bytes | int) -> list[bytes]:
         """Return the bytes of a command, which is sent next."""
-        self.connection._sock.settimeout(_left(self._deadline))
+        self.connection()._sock.settimeout(_left(self._deadline))
         return [pack(tuple(word if isinstance(word, bytes) else str(word) for word in words))]
 
 
@@ -116,7 +118,8 @@ class Server:
             connect_timeout = min(self._options["socket_connect_timeout"], left)
             times = {"socket_timeout": left, "socket_connect_timeout": connect_timeout}
             options = {**self._options, **times, "command_packer": packer}
-            connection = packer.connection = self._make(self._class, options)
+            connection = self._make(self._class, options)
+            packer.connection = ref(connection)
         with self._host_in_error():
             connection.connect()
         if self.known:
