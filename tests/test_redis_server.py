@@ -46,6 +46,15 @@ def make_server(settings: Any) -> MakeServer:
     return make
 
 
+def test_redis_py_s_own_pool_connects_to_the_master_too(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server("redis://counters/0", **SENTINEL)
+    monkeypatch.setattr(server._pool, "get_master_address", lambda: ("192.0.2.1", 6380))
+    options = server.driver_pool().connection_kwargs
+    assert (options["host"], options["port"]) == ("192.0.2.1", 6380)
+
+
 @pytest.mark.parametrize(
     ("query", "options", "timeout", "seconds"),
     [
