@@ -87,6 +87,7 @@ def test_an_unknown_cache_is_an_error() -> None:
     assert found(COUNTERS=default(OPTIONS={"cache": "nowhere"})) == ["django_counter.E004"]
 
 
+@pytest.mark.fault("not django-redis")
 @pytest.mark.parametrize(
     "other",
     [
@@ -112,6 +113,7 @@ def test_one_url_with_two_options_is_a_warning() -> None:
     assert found(CACHES=caches) == ["django_counter.W002"]
 
 
+@pytest.mark.fault("cache.clear() on the counters")
 @pytest.mark.parametrize(
     "same", ["redis://h:6379/1", "redis://h?db=1", ["redis://h/1", "redis://replica/1"]]
 )
