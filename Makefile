@@ -5,7 +5,7 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots lint matrix clean
+.PHONY: help demo test faults screenshots lint matrix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ else
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 endif
+
+faults: .venv/.test ## Print what holds under faults (FULL=1 for the full sizes; ARGS="-k chaos")
+	$(BIN)/python -m tests.figures $(ARGS)
 
 screenshots: .venv/.test ## Take the pictures of the documentation anew, with Chromium
 	SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser

@@ -74,6 +74,10 @@ class Cluster:
         for node in (target, source, *self.masters()):
             self._ask(node, "CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
+    def is_well(self, node: ServerProcess) -> bool:
+        """Say whether a node knows an owner of every slot that is not gone."""
+        return "cluster_state:ok" in self._ask(node, "CLUSTER", "INFO")
+
     def id_of(self, node: ServerProcess) -> str:
         return str(self._ask(node, "CLUSTER", "MYID"))
 
@@ -124,7 +128,7 @@ class Cluster:
         linked = role == "master" or details[2] == "connected"
         slots = self._ask(node, "CLUSTER", "SLOTS")
         whole = len(slots) == MASTERS and all(len(each) == 4 for each in slots)
-        return known and linked and whole and "cluster_state:ok" in information
+        return known and linked and whole and self.is_well(node)
 
     def _slots(self, node: ServerProcess) -> list[tuple[int, int]]:
         mine = self.id_of(node)

@@ -87,6 +87,7 @@ def test_an_unknown_cache_is_an_error() -> None:
     assert found(COUNTERS=default(OPTIONS={"cache": "nowhere"})) == ["django_counter.E004"]
 
 
+@pytest.mark.fault("not django-redis")
 @pytest.mark.parametrize(
     "other",
     [
@@ -112,6 +113,7 @@ def test_one_url_with_two_options_is_a_warning() -> None:
     assert found(CACHES=caches) == ["django_counter.W002"]
 
 
+@pytest.mark.fault("cache.clear() on the counters")
 @pytest.mark.parametrize(
     "same", ["redis://h:6379/1", "redis://h?db=1", ["redis://h/1", "redis://replica/1"]]
 )
@@ -161,3 +163,19 @@ def test_a_timeout_may_stand_elsewhere() -> None:
 def test_retries_are_a_warning(retrying: dict[str, Any]) -> None:
     caches = {"default": cache("redis://h/0"), "counters": retrying}
     assert found(CACHES=caches) == ["django_counter.W005"]
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"SENTINEL_KWARGS": {"socket_connect_timeout": 1}}])
+def test_sentinels_without_a_timeout_are_a_warning(kwargs: dict[str, Any]) -> None:
+    sentinels = cache("redis://counters/1", SENTINELS=[("127.0.0.1", 26379)], **kwargs)
+    caches = {"default": cache("redis://h/0"), "counters": sentinels}
+    assert found(CACHES=caches) == ["django_counter.W006"]
+
+
+def test_sentinels_with_a_timeout_are_well() -> None:
+    sentinels = cache(
+        "redis://counters/1",
+        SENTINELS=[("127.0.0.1", 26379)],
+        SENTINEL_KWARGS={"socket_timeout": 0.2},
+    )
+    assert found(CACHES={"default": cache("redis://h/0"), "counters": sentinels}) == []

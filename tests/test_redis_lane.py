@@ -160,6 +160,8 @@ def test_close_drops_the_idle_connections(counter: RedisCounter, admin: redis.Re
     assert counter.increment("key") == 2
 
 
+@pytest.mark.figure("close, fork, restart")
+@pytest.mark.fault("close while in use")
 def test_close_breaks_no_call_of_another_thread(counter: RedisCounter) -> None:
     done = threading.Event()
 
@@ -195,6 +197,7 @@ def ended_well(child: int) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.figure("close, fork, restart")
 def test_a_child_counts_beside_its_parent(counter: RedisCounter) -> None:
     counter.increment("key")
     child = in_a_child(lambda: [counter.increment("key") for _ in range(500)])
@@ -204,6 +207,7 @@ def test_a_child_counts_beside_its_parent(counter: RedisCounter) -> None:
     assert counter.get("key") == 1001
 
 
+@pytest.mark.figure("close, fork, restart")
 def test_a_child_uses_connections_of_its_own(counter: RedisCounter, admin: redis.Redis) -> None:
     counter.get("key")
     ours = connections_of(counter, admin)
@@ -225,6 +229,7 @@ def test_a_child_uses_connections_of_its_own(counter: RedisCounter, admin: redis
     assert len(both) == 2
 
 
+@pytest.mark.figure("close, fork, restart")
 @pytest.mark.parametrize("kind", ["known", "other"])
 def test_a_child_that_closes_leaves_its_parent_connected(
     counter: RedisCounter, other: RedisCounter, admin: redis.Redis, kind: str

@@ -83,6 +83,8 @@ def unchanged(counter: Counter, key: str) -> Iterator[tuple[str, str]]:
     assert 50 < entry.ttl <= 100
 
 
+@pytest.mark.figure("garbage")
+@pytest.mark.fault("amount out of range")
 @with_integer
 def test_what_is_no_int_is_a_type_error(counter: Counter, key: str, name: str, call: Call) -> None:
     with unchanged(counter, key) as keys:
@@ -94,6 +96,8 @@ def test_what_is_no_int_is_a_type_error(counter: Counter, key: str, name: str, c
                     call(counter, each, value)
 
 
+@pytest.mark.figure("garbage")
+@pytest.mark.fault("amount out of range")
 @with_integer
 def test_what_is_no_int64_is_a_value_error(
     counter: Counter, key: str, name: str, call: Call
@@ -105,6 +109,8 @@ def test_what_is_no_int64_is_a_value_error(
                     call(counter, each, value)
 
 
+@pytest.mark.figure("garbage")
+@pytest.mark.fault("amount out of range")
 @with_amount
 def test_what_is_not_positive_is_a_value_error(
     counter: Counter, key: str, name: str, call: Call
@@ -123,6 +129,8 @@ def test_a_negative_floor_is_a_value_error(counter: Counter, key: str) -> None:
                 counter.take([Budget(each, 10, None, floor=-1)])
 
 
+@pytest.mark.figure("garbage")
+@pytest.mark.fault("ttl out of range")
 @with_ttl
 def test_what_is_no_ttl_changes_nothing(counter: Counter, key: str, call: Call) -> None:
     with unchanged(counter, key) as keys:

@@ -142,6 +142,8 @@ def test_increments_and_decrements_meet_at_0(
     assert counter.get(key) == 0
 
 
+@pytest.mark.figure("close, fork, restart")
+@pytest.mark.fault("close while in use")
 def test_close_breaks_no_call_of_others(
     variant: Variant, composed: Counter, counter: Counter, runner: asyncio.Runner, key: str
 ) -> None:

@@ -49,6 +49,8 @@ def test_decrement_if_exists_answers_with_a_decrement_result(counter: Counter, k
         assert [type(field) for field in result] == [int, bool, bool]
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("numbers beyond doubles")
 def test_decrement_if_exists_is_exact_over_int64(counter: Counter, key: str) -> None:
     for held, value, left in [
         (INT64_MAX, INT64_MAX, 0),

@@ -17,6 +17,7 @@ def test_get_creates_nothing(counter: Counter, key: str) -> None:
     assert counter.entry(key) is None
 
 
+@pytest.mark.figure("int64")
 def test_get_is_exact_over_int64(counter: Counter, key: str) -> None:
     for value in VALUES:
         counter.set(key, value)

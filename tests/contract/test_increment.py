@@ -70,6 +70,8 @@ def test_decrement_gives_an_int(counter: Counter, key: str, ttl: int | None) -> 
     assert type(counter.decrement(key, 5, ttl)) is int
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("numbers beyond doubles")
 @pytest.mark.parametrize("ttl", [None, 100])
 def test_increment_is_exact_over_int64(counter: Counter, key: str, ttl: int | None) -> None:
     for start, value, total in [
@@ -90,6 +92,8 @@ def test_increment_is_exact_over_int64(counter: Counter, key: str, ttl: int | No
         assert counter.get(key) == total
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("numbers beyond doubles")
 @pytest.mark.parametrize("ttl", [None, 100])
 def test_increment_creates_any_int64(counter: Counter, key: str, ttl: int | None) -> None:
     for value in (INT64_MAX, INT64_MIN, 2**53 + 1, -(2**53) - 1):
@@ -97,6 +101,8 @@ def test_increment_creates_any_int64(counter: Counter, key: str, ttl: int | None
         assert counter.get(f"{key}{value}") == value
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("numbers beyond doubles")
 @pytest.mark.parametrize("ttl", [None, 100])
 def test_decrement_is_exact_over_int64(counter: Counter, key: str, ttl: int | None) -> None:
     for start, value, difference in [
@@ -112,6 +118,8 @@ def test_decrement_is_exact_over_int64(counter: Counter, key: str, ttl: int | No
         assert counter.get(key) == difference
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("numbers beyond doubles")
 @pytest.mark.parametrize("ttl", [None, 100])
 def test_decrement_creates_the_negative_of_any_amount(
     counter: Counter, key: str, ttl: int | None
@@ -121,6 +129,8 @@ def test_decrement_creates_the_negative_of_any_amount(
         assert counter.get(f"{key}{value}") == -value
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("int64 overflow")
 @pytest.mark.parametrize("ttl", [None, 1000])
 def test_an_increment_out_of_int64_changes_neither_value_nor_ttl(
     counter: Counter, key: str, ttl: int | None
@@ -139,6 +149,8 @@ def test_an_increment_out_of_int64_changes_neither_value_nor_ttl(
         assert_held(counter, key, start)
 
 
+@pytest.mark.figure("int64")
+@pytest.mark.fault("int64 overflow")
 @pytest.mark.parametrize("ttl", [None, 1000])
 def test_a_decrement_out_of_int64_changes_neither_value_nor_ttl(
     counter: Counter, key: str, ttl: int | None

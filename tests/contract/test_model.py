@@ -18,10 +18,11 @@ from hypothesis.stateful import (
 from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Ttl
 from django_counter.exceptions import CounterIdempotencyError, CounterOverflow
 from tests.contract.stores import VARIANTS, MemoryStore, Store
+from tests.figures import sized
 
 # The same examples in each run: CI fails for a change, never for a lucky find.
 SETTINGS = settings(
-    max_examples=20,
+    max_examples=sized(20, 1000),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -242,6 +243,7 @@ class Machine(RuleBasedStateMachine):
         return 0.0011 if isinstance(self.store, MemoryStore) else SLACK
 
 
+@pytest.mark.figure("int64")
 @pytest.mark.parametrize(
     "variant", [v for v in VARIANTS if v.wrapped == v.asynchronous], indirect=True, ids=str
 )

@@ -39,6 +39,8 @@ PASSING = ("set_if_not_exists", "delete", "multi_get")
 READING = {name: call for name, call in WITH_KEY.items() if name not in PASSING}
 
 
+@pytest.mark.figure("garbage")
+@pytest.mark.fault("another type", "no integer")
 @pytest.mark.parametrize("call", READING.values(), ids=READING)
 def test_what_is_no_counter_is_refused_and_left(
     counter: Counter, store: RedisStore, key: str, call: Callable[[Counter, str], object]
@@ -53,6 +55,7 @@ def test_what_is_no_counter_is_refused_and_left(
         assert store.client.pttl(store.place(place)) == -1
 
 
+@pytest.mark.figure("garbage")
 @pytest.mark.parametrize("call", READING.values(), ids=READING)
 def test_what_is_no_counter_keeps_its_ttl(
     counter: Counter, store: RedisStore, key: str, call: Callable[[Counter, str], object]
@@ -64,6 +67,7 @@ def test_what_is_no_counter_keeps_its_ttl(
     assert 50_000 < store.client.pttl(store.place(key)) <= 100_000
 
 
+@pytest.mark.figure("garbage")
 def test_multi_get_refuses_a_string_that_is_no_counter(
     counter: Counter, store: RedisStore, key: str
 ) -> None:
@@ -136,6 +140,7 @@ def test_scan_passes_over_keys_of_others(counter: Counter, store: RedisStore, ke
     assert list(counter.scan()) == []
 
 
+@pytest.mark.figure("garbage")
 def test_take_changes_no_budget_when_one_is_no_counter(
     counter: Counter, store: RedisStore, key: str
 ) -> None:

@@ -5,6 +5,7 @@ A test module takes them with `pytest_plugins = ["tests.faults.fixtures"]`.
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 import redis
 
 from django_counter.backends.redis import RedisCounter
+from tests.certificates import Authority
 from tests.clusters import FACTORY
 from tests.faults.operations import Caller
 from tests.faults.proxy import Proxy
 from tests.faults.watch import LIMIT_SECONDS, admin_of
-from tests.servers import ServerProcess, redis_binary, valkey_binary
+from tests.servers import ServerProcess, free_port, redis_binary, valkey_binary
 
 _numbers = itertools.count(1)
 
@@ -99,3 +101,33 @@ def own_server(server_binary: str) -> Iterator[ServerProcess]:
     """A server of the test's own, to be stopped or spoilt."""
     with ServerProcess(server_binary) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def tls_server(authority: Authority) -> Iterator[ServerProcess]:
+    """A server that speaks TLS only. The embedded Valkey is built without it."""
+    binary = redis_binary()
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    options = {
+        "tls_port": str(port),
+        "tls_cert_file": str(authority.certificate),
+        "tls_key_file": str(authority.key),
+        "tls_ca_cert_file": str(authority.root),
+        "tls_auth_clients": "no",
+    }
+    with ServerProcess(binary, port=0, **options) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tls_port(tls_server: ServerProcess) -> int:
+    return int(tls_server.options["tls_port"])

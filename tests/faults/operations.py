@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, NamedTuple
 
 from django_counter.backends.redis import RedisCounter
-from django_counter.base import Budget, DecrementResult
+from django_counter.base import Budget, DecrementResult, Timer, TimerResult
 
 
 class Operation(NamedTuple):
@@ -38,6 +38,8 @@ CHANGING = {
     "set_if_not_exists": Operation("set_if_not_exists", ("other", 3), True, 3),
     "delete": Operation("delete", ("key",), None, 0),
     "take": Operation("take", ([Budget("key", 10, 60)], 3), [DecrementResult(7, True, True)], 7),
+    "refund": Operation("refund", ([Budget("key", 20, 60)], 3), None, 13),
+    "advance": Operation("advance", ([Timer("key", 0, 1, 99, 60)], 3), [TimerResult(13, True)], 13),
     "set": Operation("set", ("key", 3), True, 3),
     "set with if_equal": Operation("set", ("key", 3), True, 3, {"if_equal": 10}),
 }

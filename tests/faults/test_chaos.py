@@ -11,11 +11,14 @@ import redis
 from django_counter import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
 from tests.faults.proxy import Proxy
+from tests.figures import sized
 
 pytest_plugins = ["tests.faults.fixtures"]
 
+Record = Callable[[str, object], None]
+
 CALLERS = 8
-CALLS = 400  # of each
+CALLS = sized(400, 12_500)  # of each
 
 # What the lost replies are lost from: one command, and one script.
 ttls = pytest.mark.parametrize("ttl", [None, 60], ids=["plain", "script"])
@@ -28,9 +31,10 @@ def lossy(make_counter: Callable[..., RedisCounter], proxy: Proxy) -> RedisCount
     return make_counter(proxy.url, timeout=10)
 
 
+@pytest.mark.figure("chaos, at most once")
 @ttls
 def test_threads_that_lose_replies_count_each_call_at_most_once(
-    lossy: RedisCounter, admin: redis.Redis, ttl: int | None
+    lossy: RedisCounter, admin: redis.Redis, ttl: int | None, record_property: Record
 ) -> None:
     def work(_: int) -> Tally[str]:
         outcomes: Tally[str] = Tally()
@@ -46,12 +50,13 @@ def test_threads_that_lose_replies_count_each_call_at_most_once(
 
     with ThreadPoolExecutor(CALLERS) as threads:
         outcomes = sum(threads.map(work, range(CALLERS)), Tally())
-    check(outcomes, int(admin.get(f"{lossy.alias}:key")))
+    record_property("figure", check(outcomes, int(admin.get(f"{lossy.alias}:key"))))
 
 
+@pytest.mark.figure("chaos, at most once")
 @ttls
 def test_tasks_that_lose_replies_count_each_call_at_most_once(
-    lossy: RedisCounter, admin: redis.Redis, ttl: int | None
+    lossy: RedisCounter, admin: redis.Redis, ttl: int | None, record_property: Record
 ) -> None:
     async def work() -> Tally[str]:
         outcomes: Tally[str] = Tally()
@@ -68,10 +73,13 @@ def test_tasks_that_lose_replies_count_each_call_at_most_once(
     async def main() -> list[Tally[str]]:
         return await asyncio.gather(*(work() for _ in range(CALLERS)))
 
-    check(sum(asyncio.run(main()), Tally()), int(admin.get(f"{lossy.alias}:key")))
+    outcomes = sum(asyncio.run(main()), Tally())
+    record_property("figure", check(outcomes, int(admin.get(f"{lossy.alias}:key"))))
 
 
-def check(outcomes: Tally[str], stored: int) -> None:
+def check(outcomes: Tally[str], stored: int) -> str:
     assert outcomes.total() == CALLERS * CALLS
     assert outcomes["unknown"] > 0
     assert outcomes["counted"] <= stored <= outcomes["counted"] + outcomes["unknown"]
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items()))
+    return f"{outcomes.total():,} asked: {told}, {stored:,} stored"

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import threading
-from collections import Counter as Tally
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.cache import caches
@@ -19,8 +19,10 @@ from django_counter import (
 )
 from django_counter.backends.redis import RedisCounter
 from tests.clusters import FACTORY, Cluster
+from tests.faults.load import THREADS, Load
 from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
 from tests.faults.watch import apatiently, eventually, patiently
+from tests.figures import sized
 from tests.servers import ServerProcess, free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
@@ -71,6 +73,7 @@ class TestSlots:
             call(counter, "increment", key)
         assert sorted(entry.key for entry in call(counter, "scan")) == sorted(KEYS[:60])
 
+    @pytest.mark.fault("budgets of several slots")
     @pytest.mark.parametrize("operation", ["take", "refund"])
     def test_budgets_of_several_slots_are_refused(
         self, call: Caller, counter: RedisCounter, operation: str
@@ -88,6 +91,7 @@ class TestSlots:
 
 
 class TestMoves:
+    @pytest.mark.fault("slot moved")
     @pytest.mark.parametrize("operation", ALL.values(), ids=ALL.keys())
     def test_a_call_follows_a_slot_that_has_moved(
         self, call: Caller, counter: RedisCounter, cluster: Cluster, operation: Operation
@@ -101,6 +105,7 @@ class TestMoves:
         assert make(call, counter, operation) == operation.result
         assert call(counter, "get", operation.key) == operation.left
 
+    @pytest.mark.fault("slot on its way")
     @pytest.mark.parametrize("change", CHANGING.values(), ids=CHANGING.keys())
     def test_a_call_follows_a_key_whose_slot_is_on_its_way(
         self, call: Caller, counter: RedisCounter, cluster: Cluster, change: Operation
@@ -114,6 +119,7 @@ class TestMoves:
             assert call(counter, "get", change.key) == change.left
         assert call(counter, "get", change.key) == change.left
 
+    @pytest.mark.fault("slot on its way")
     def test_budgets_torn_apart_by_a_move_are_unavailable(
         self, call: Caller, counter: RedisCounter, cluster: Cluster
     ) -> None:
@@ -125,6 +131,7 @@ class TestMoves:
             with pytest.raises(CounterUnavailable, match="moving the key"):
                 call(counter, "take", budgets)
 
+    @pytest.mark.figure("resharding")
     def test_calls_go_on_while_slots_move_to_and_fro(
         self, counter: RedisCounter, cluster: Cluster
     ) -> None:
@@ -168,6 +175,43 @@ class TestMoves:
         assert len(sums) == 3
         assert sum(counter.multi_get(keys).values()) == sum(sums) > 0
 
+    @pytest.mark.figure("resharding")
+    def test_many_keys_are_read_right_while_slots_move(
+        self,
+        counter: RedisCounter,
+        cluster: Cluster,
+        record_property: Callable[[str, object], None],
+    ) -> None:
+        wanted = {key: number for number, key in enumerate(KEYS)}
+        for key, number in wanted.items():
+            counter.set(key, number)
+        stop, reads, slots = threading.Event(), [], sized(8, 100)
+
+        def read() -> None:
+            while not stop.is_set():
+                reads.append(counter.multi_get(KEYS) == wanted)
+
+        async def aread() -> None:
+            while not stop.is_set():
+                reads.append(await counter.amulti_get(KEYS) == wanted)
+            await counter.aclose()
+
+        with ThreadPoolExecutor(2) as threads:
+            reading = [threads.submit(each) for each in (read, lambda: asyncio.run(aread()))]
+            try:
+                for key in KEYS[:slots]:
+                    source = cluster.owner(place(counter, key))
+                    target = next(node for node in cluster.masters() if node is not source)
+                    cluster.move(key_slot(place(counter, key).encode()), source, target)
+            finally:
+                stop.set()
+            for each in reading:
+                each.result()
+        assert reads
+        assert all(reads)
+        told = f"{len(reads):,} reads of {len(KEYS)} keys while {slots} slots moved, all right"
+        record_property("figure", told)
+
 
 class TestNodes:
     def test_one_node_of_location_is_enough(
@@ -177,6 +221,7 @@ class TestNodes:
         counter = make_counter([nowhere, cluster.location[-1]])
         assert [call(counter, "increment", key) for key in KEYS[:20]] == [1] * 20
 
+    @pytest.mark.fault("no node of the cluster")
     def test_no_node_is_unavailable(self, call: Caller, make_counter: MakeCounter) -> None:
         counter = make_counter([f"redis://127.0.0.1:{free_port()}/0"] * 2)
         for operation in ("increment", "get"):
@@ -205,42 +250,22 @@ class TestNodes:
             hanging.resume()
         assert patiently(lambda: call(counter, "get", keys[hanging.port])) in (1, 2)
 
+    @pytest.mark.fault("master killed, cluster")
     def test_a_killed_master_is_replaced_under_load(
         self, make_counter: MakeCounter, mortal: Cluster
     ) -> None:
         counter = make_counter(mortal.location, timeout=2)
         victim = mortal.owner(place(counter))
-        tally: Tally[str] = Tally()
-        stop = threading.Event()
-
-        def count() -> None:
-            while not stop.is_set():
-                try:
-                    counter.increment("key")
-                    tally["applied"] += 1
-                except CounterOutcomeUnknown:
-                    tally["unknown"] += 1
-                except CounterUnavailable:
-                    tally["unavailable"] += 1
-
-        threads = [threading.Thread(target=count) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
-            assert eventually(lambda: tally["applied"] > 500)
+        with Load(counter) as load:
+            assert load.goes_on()
             victim.kill()
-            assert eventually(lambda: tally["unavailable"])
-            before = tally["applied"]
-            assert eventually(lambda: tally["applied"] > before + 500)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+            assert eventually(lambda: load.tally["unavailable"])
+            assert load.goes_on()
         stored = counter.get("key")
-        assert stored <= tally["applied"] + tally["unknown"]
+        assert stored <= load.tally["counted"] + load.tally["unknown"]
         # What it answered while it died may not have reached its replica.
-        assert stored >= tally["applied"] - len(threads)
-        assert tally["unknown"] <= len(threads)
+        assert stored >= load.tally["counted"] - THREADS
+        assert load.tally["unknown"] <= THREADS
 
     def test_async_calls_find_the_successor_of_a_killed_master(
         self, make_counter: MakeCounter, mortal: Cluster
@@ -287,6 +312,7 @@ class TestNodes:
             assert patiently(lambda: call(counter, "increment", "key", idempotency_key="once")) == 2
             assert call(counter, "get", "key") == 2
 
+    @pytest.mark.fault("cluster down")
     def test_a_slot_that_no_node_has_is_unavailable(
         self, call: Caller, make_counter: MakeCounter
     ) -> None:

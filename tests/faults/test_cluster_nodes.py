@@ -55,6 +55,7 @@ def counter(make_counter: Callable[..., RedisCounter], node: ServerProcess) -> R
     return counter
 
 
+@pytest.mark.fault("cluster met by a plain alias")
 @pytest.mark.parametrize(
     "operation",
     [each for each in ALL.values() if each.name != "scan"],
@@ -68,6 +69,7 @@ def test_a_node_of_a_cluster_is_a_configuration_error(
     assert isinstance(caught.value.__cause__, redis.exceptions.ResponseError)
 
 
+@pytest.mark.fault("cluster met by a plain alias")
 def test_keys_of_several_slots_are_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter], node: ServerProcess
 ) -> None:
@@ -75,6 +77,7 @@ def test_keys_of_several_slots_are_a_configuration_error(
         call(make_counter(node.url), "multi_get", ["a", "b"])
 
 
+@pytest.mark.fault("cluster down")
 def test_a_cluster_that_is_down_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter], server_binary: str
 ) -> None:

@@ -20,11 +20,14 @@ from django_counter.backends.redis import RedisCounter
 from tests.faults.operations import Caller, Operation, make
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import apatiently, eventually, patiently
+from tests.figures import sized
 
 pytest_plugins = ["tests.faults.fixtures"]
 
+Record = Callable[[str, object], None]
+
 CALLERS = 8
-CALLS = 250  # of each
+CALLS = sized(250, 12_500)  # of each
 TOKEN = {"idempotency_key": "order 17"}
 
 ONCE = {
@@ -69,6 +72,7 @@ def connected(
     return connect
 
 
+@pytest.mark.figure("lost replies")
 @every_call
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda fault: fault.name)
 def test_a_call_whose_reply_is_lost_is_asked_again_and_made_once(
@@ -93,6 +97,7 @@ def test_a_reply_is_asked_for_as_often_as_it_is_lost(
     assert len(proxy.commands) == 9
 
 
+@pytest.mark.figure("lost replies")
 @every_call
 def test_a_reply_that_does_not_come_by_the_deadline_is_unknown(
     call: Caller, connected: Any, proxy: Proxy, stored: Any, once: Operation
@@ -106,6 +111,7 @@ def test_a_reply_that_does_not_come_by_the_deadline_is_unknown(
     assert stored(counter) == once.left
 
 
+@pytest.mark.figure("lost replies")
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda fault: fault.name)
 def test_a_server_that_is_away_after_a_lost_reply_leaves_the_outcome_unknown(
     call: Caller, connected: Any, proxy: Proxy, stored: Any, loss: Fault
@@ -170,9 +176,10 @@ def lossy(make_counter: Callable[..., RedisCounter], proxy: Proxy) -> RedisCount
     return make_counter(proxy.url, timeout=10)
 
 
+@pytest.mark.figure("chaos, exactly once")
 @pytest.mark.heavy
 def test_threads_that_lose_replies_count_each_call_exactly_once(
-    lossy: RedisCounter, proxy: Proxy, stored: Any
+    lossy: RedisCounter, proxy: Proxy, stored: Any, record_property: Record
 ) -> None:
     def work(worker: int) -> list[int]:
         tokens = [f"{worker}-{number}" for number in range(CALLS)]
@@ -183,12 +190,13 @@ def test_threads_that_lose_replies_count_each_call_exactly_once(
 
     with ThreadPoolExecutor(CALLERS) as threads:
         sums = [each for sums in threads.map(work, range(CALLERS)) for each in sums]
-    check(sums, stored(lossy), proxy)
+    record_property("figure", check(sums, stored(lossy), proxy))
 
 
+@pytest.mark.figure("chaos, exactly once")
 @pytest.mark.heavy
 def test_tasks_that_lose_replies_count_each_call_exactly_once(
-    lossy: RedisCounter, proxy: Proxy, stored: Any
+    lossy: RedisCounter, proxy: Proxy, stored: Any, record_property: Record
 ) -> None:
     async def work(worker: int) -> list[int]:
         tokens = [f"{worker}-{number}" for number in range(CALLS)]
@@ -200,10 +208,13 @@ def test_tasks_that_lose_replies_count_each_call_exactly_once(
     async def main() -> list[list[int]]:
         return await asyncio.gather(*(work(worker) for worker in range(CALLERS)))
 
-    check([each for sums in asyncio.run(main()) for each in sums], stored(lossy), proxy)
+    sums = [each for several in asyncio.run(main()) for each in several]
+    record_property("figure", check(sums, stored(lossy), proxy))
 
 
-def check(sums: list[int], stored: int, proxy: Proxy) -> None:
+def check(sums: list[int], stored: int, proxy: Proxy) -> str:
     assert stored == CALLERS * CALLS
     assert sorted(sums) == list(range(1, stored + 1))
     assert len(proxy.commands) > stored  # replies were lost
+    again = len(proxy.commands) - stored
+    return f"{stored:,} asked and stored, {again:,} sent again"

@@ -53,6 +53,8 @@ def prepared(counter: RedisCounter, proxy: Proxy, call: Caller, admin: redis.Red
     return counter
 
 
+@pytest.mark.figure("lost replies")
+@pytest.mark.fault("reply lost")
 @every_change
 @every_cut
 def test_a_change_whose_reply_is_lost_is_unknown_and_made_once(
@@ -65,6 +67,8 @@ def test_a_change_whose_reply_is_lost_is_unknown_and_made_once(
     assert len(proxy.commands) == 1
 
 
+@pytest.mark.figure("lost replies")
+@pytest.mark.fault("command lost")
 @every_change
 def test_a_change_that_was_sent_and_not_delivered_is_unknown(
     call: Caller, lossy: RedisCounter, proxy: Proxy, stored: Any, change: Operation
@@ -89,6 +93,7 @@ def test_an_unknown_outcome_names_operation_key_and_value(
     assert isinstance(error.__cause__, OSError | redis.RedisError)
 
 
+@pytest.mark.figure("lost replies")
 @every_change
 def test_a_change_after_a_lost_reply_goes_well(
     call: Caller, lossy: RedisCounter, proxy: Proxy, change: Operation
@@ -99,6 +104,8 @@ def test_a_change_after_a_lost_reply_goes_well(
     assert make(call, lossy, change) == change.result
 
 
+@pytest.mark.figure("lost replies")
+@pytest.mark.fault("reply lost")
 @pytest.mark.parametrize(
     "change", [CHANGING["increment"], CHANGING["take"]], ids=["plain", "script"]
 )
@@ -112,6 +119,8 @@ def test_a_reply_that_never_comes_is_unknown(
     assert len(proxy.commands) == 1
 
 
+@pytest.mark.figure("lost replies")
+@pytest.mark.fault("command lost")
 def test_a_command_that_is_never_delivered_is_unknown(
     call: Caller, impatient: RedisCounter, proxy: Proxy, stored: Any
 ) -> None:
@@ -130,6 +139,8 @@ def test_a_call_after_a_timeout_gets_its_own_reply(
     assert patiently(lambda: call(impatient, "get", "other")) == 0
 
 
+@pytest.mark.figure("lost replies")
+@pytest.mark.fault("reply lost")
 def test_a_reply_that_drips_past_the_deadline_is_unknown(
     call: Caller, impatient: RedisCounter, proxy: Proxy, stored: Any
 ) -> None:
@@ -150,6 +161,7 @@ def test_a_slow_reply_is_a_reply(
     assert make(call, lossy, operation) == operation.result
 
 
+@pytest.mark.figure("lost replies")
 @every_safe
 @every_cut
 def test_a_safe_call_whose_reply_is_lost_goes_on_by_itself(
@@ -196,6 +208,7 @@ def test_the_second_page_of_a_scan_survives_a_lost_reply(
     assert make(call, lossy, SAFE["scan"]) == SAFE["scan"].result
 
 
+@pytest.mark.figure("lost replies")
 @every_change
 def test_a_change_that_could_not_be_sent_is_unavailable(
     call: Caller,
@@ -213,6 +226,7 @@ def test_a_change_that_could_not_be_sent_is_unavailable(
     make(call, counter, change)
 
 
+@pytest.mark.figure("lost replies")
 @pytest.mark.parametrize(
     "retries",
     [

@@ -66,6 +66,7 @@ def forget_the_last_call() -> None:
     time.sleep(2 * UNPROBED_SECONDS)
 
 
+@pytest.mark.fault("server killed")
 @every_operation
 def test_a_stopped_server_is_unavailable_and_works_after_its_return(
     call: Caller,
@@ -84,6 +85,7 @@ def test_a_stopped_server_is_unavailable_and_works_after_its_return(
     assert make(call, counter, operation) == operation.result
 
 
+@pytest.mark.fault("server killed")
 def test_a_killed_server_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter], running: ServerProcess
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_killed_server_is_unavailable(
             call(counter, "increment", "key")
 
 
+@pytest.mark.figure("close, fork, restart")
 def test_a_restarted_server_costs_no_call(
     call: Caller, make_counter: Callable[..., RedisCounter], running: ServerProcess
 ) -> None:
@@ -107,6 +110,7 @@ def test_a_restarted_server_costs_no_call(
     assert call(counter, "increment", "key", ttl=60) == 1
 
 
+@pytest.mark.fault("hanging server")
 @every_change
 def test_a_paused_server_leaves_a_change_unknown_within_the_timeout(
     call: Caller,
@@ -121,6 +125,7 @@ def test_a_paused_server_leaves_a_change_unknown_within_the_timeout(
         make(call, counter, change)
 
 
+@pytest.mark.fault("hanging server")
 @pytest.mark.parametrize("safe", SAFE.values(), ids=SAFE.keys())
 def test_a_paused_server_is_unavailable_to_a_safe_call_within_the_timeout(
     call: Caller, make_counter: Callable[..., RedisCounter], running: ServerProcess, safe: Operation
@@ -186,6 +191,7 @@ def test_signals_do_not_prolong_the_timeout_of_an_async_call(
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.fault("refused port")
 def test_a_refused_port_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter]
 ) -> None:
@@ -200,6 +206,7 @@ def test_a_missing_unix_socket_is_unavailable(
         call(make_counter("unix:///nowhere/server.sock?db=0"), "increment", "key")
 
 
+@pytest.mark.fault("unresolvable host")
 def test_an_unresolvable_host_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +277,7 @@ class Web(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+@pytest.mark.fault("not Redis")
 def test_a_web_server_is_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter]
 ) -> None:

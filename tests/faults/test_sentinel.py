@@ -2,57 +2,32 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import pytest
-import redis
 
 from django_counter import CounterUnavailable
 from django_counter.backends.redis import RedisCounter
+from tests import sentinels
+from tests.faults.load import THREADS, Load
 from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
-from tests.faults.watch import admin_of
-from tests.servers import ServerProcess, free_port, valkey_binary
+from tests.faults.proxy import Proxy
+from tests.faults.watch import admin_of, eventually
+from tests.sentinels import Watched
+from tests.servers import free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
 
 
-class Watched(NamedTuple):
-    """Two servers, and the Sentinel that says which is the master."""
-
-    first: ServerProcess
-    second: ServerProcess
-    sentinel: ServerProcess
-
-    def promote(self, server: ServerProcess) -> None:
-        """Let Sentinel name this one, and the other follow it."""
-        other = self.second if server is self.first else self.first
-        with admin_of(server) as master, admin_of(other) as replica:
-            master.replicaof("NO", "ONE")
-            replica.replicaof("127.0.0.1", server.port)
-        self.sentinel.command("SENTINEL", "REMOVE", "counters")
-        self.sentinel.command("SENTINEL", "MONITOR", "counters", "127.0.0.1", server.port, 1)
-
-
 @pytest.fixture(scope="module")
 def watched() -> Iterator[Watched]:
-    binary = valkey_binary()
-    with (
-        ServerProcess(binary) as first,
-        ServerProcess(binary) as second,
-        ServerProcess(binary, arguments=["--sentinel"]) as sentinel,
-    ):
-        yield Watched(first, second, sentinel)
+    with sentinels.watched(valkey_binary()) as watched:
+        yield watched
 
 
 @pytest.fixture
 def counter(make_counter: Callable[..., RedisCounter], watched: Watched) -> RedisCounter:
     watched.promote(watched.first)
-    return make_counter(
-        "redis://counters/0",
-        CLIENT_CLASS="django_redis.client.SentinelClient",
-        CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
-        SENTINELS=[("127.0.0.1", watched.sentinel.port)],
-    )
+    return make_counter(sentinels.URL, **sentinels.options_of(watched.sentinel))
 
 
 @pytest.mark.parametrize("operation", ALL.values(), ids=ALL.keys())
@@ -65,6 +40,7 @@ def test_calls_reach_the_master(
         assert int(master.get(f"{counter.alias}:{operation.key}") or 0) == operation.left
 
 
+@pytest.mark.fault("demoted master behind Sentinel")
 @pytest.mark.parametrize("change", CHANGING.values(), ids=CHANGING.keys())
 def test_a_call_to_a_demoted_master_goes_to_its_successor(
     call: Caller, counter: RedisCounter, watched: Watched, change: Operation
@@ -97,15 +73,71 @@ def test_a_master_that_sentinel_does_not_know_is_unavailable(
         call(counter, "increment", "key")
 
 
+@pytest.mark.fault("no Sentinel")
 def test_no_sentinel_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter]
 ) -> None:
-    counter = make_counter(
-        "redis://counters/0",
-        CLIENT_CLASS="django_redis.client.SentinelClient",
-        CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
-        SENTINELS=[("127.0.0.1", free_port())],
-        SENTINEL_KWARGS={"retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0)},
-    )
+    nowhere = {"SENTINELS": [("127.0.0.1", free_port())]}
+    counter = make_counter(sentinels.URL, **sentinels.options_of() | nowhere)
     with pytest.raises(CounterUnavailable):
         call(counter, "increment", "key")
+
+
+@pytest.mark.heavy
+@pytest.mark.fault("master killed, Sentinel")
+@pytest.mark.parametrize("once", [False, True], ids=["at most once", "exactly once"])
+def test_a_killed_master_is_replaced_under_load(
+    make_counter: Callable[..., RedisCounter], once: bool
+) -> None:
+    with sentinels.quorum(valkey_binary()) as quorum:
+        counter = make_counter(sentinels.URL, timeout=2, **sentinels.options_of(*quorum.sentinels))
+        with Load(counter, once) as load:
+            assert load.goes_on()
+            quorum.master.kill()
+            quorum.wait_for_failover()
+            assert load.goes_on()
+        stored = counter.get("key")
+        assert stored <= load.tally["counted"] + load.tally["unknown"]
+        # What it answered while it died may not have reached its replica.
+        assert stored >= load.tally["counted"] - THREADS
+
+
+@pytest.mark.figure("partition")
+@pytest.mark.fault("partition and promotion")
+def test_what_a_cut_off_master_counted_is_lost_and_may_be_counted_again(
+    make_counter: Callable[..., RedisCounter],
+    watched: Watched,
+    record_property: Callable[[str, object], None],
+) -> None:
+    watched.promote(watched.first)
+    counter = make_counter(sentinels.URL, **sentinels.options_of(watched.sentinel))
+    tokens = [f"call {number}" for number in range(300)]
+
+    def count(tokens: list[str]) -> None:
+        for token in tokens:
+            counter.increment("key", idempotency_key=token)
+
+    with (
+        Proxy(watched.first.port) as link,
+        admin_of(watched.first) as first,
+        admin_of(watched.second) as second,
+    ):
+        second.replicaof("127.0.0.1", link.port)
+        assert eventually(lambda: second.role()[3] == "connected")
+        count(tokens[:200])
+        assert eventually(lambda: first.wait(1, 100))
+        link.refusing = True
+        link.cut_all()
+        count(tokens[200:])
+        assert counter.get("key") == 300
+        watched.promote(watched.second)
+        assert eventually(lambda: first.role()[3:4] == ["connected"])  # it has forgotten
+        stored = counter.get("key")
+    assert stored == 200
+    count(tokens)
+    assert counter.get("key") == 300
+    record_property(
+        "figure",
+        f"300 acknowledged, 100 of them by a master cut off; {stored} stored, {300 - stored} lost; "
+        "300 stored after all were repeated with their idempotency keys",
+    )

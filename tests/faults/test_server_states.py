@@ -80,6 +80,7 @@ def enter(chief: redis.Redis, state: State) -> None:
         chief.config_set(name, value)
 
 
+@pytest.mark.fault("out of memory", "too few replicas")
 @pytest.mark.parametrize(
     "change", [CHANGING["increment"], CHANGING["take"]], ids=["plain", "script"]
 )
@@ -96,6 +97,7 @@ def test_a_server_that_refuses_writes_is_unavailable_until_it_is_well(
     assert make(call, counter, change) == change.result
 
 
+@pytest.mark.fault("out of memory", "too few replicas")
 def test_a_server_that_refuses_writes_is_read(
     call: Caller, counter: RedisCounter, chief: redis.Redis, state: State
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_server_that_refuses_writes_is_read(
     assert call(counter, "entry", "key") == ("key", 10, None)
 
 
+@pytest.mark.fault("cannot save")
 def test_a_server_that_cannot_save_is_unavailable(
     call: Caller, counter: RedisCounter, server: ServerProcess, chief: redis.Redis
 ) -> None:
@@ -122,6 +125,7 @@ def test_a_server_that_cannot_save_is_unavailable(
         chief.config_set("save", "")
 
 
+@pytest.mark.fault("read-only replica")
 @every_change
 def test_a_read_only_replica_is_unavailable_and_works_once_promoted(
     call: Caller, counter: RedisCounter, chief: redis.Redis, change: Operation
@@ -135,6 +139,7 @@ def test_a_read_only_replica_is_unavailable_and_works_once_promoted(
     assert make(call, counter, change) == change.result
 
 
+@pytest.mark.fault("replica cut off")
 def test_a_replica_that_is_cut_off_is_unavailable(
     call: Caller, counter: RedisCounter, chief: redis.Redis
 ) -> None:
@@ -148,6 +153,7 @@ def test_a_replica_that_is_cut_off_is_unavailable(
         chief.config_set("replica-serve-stale-data", "yes")
 
 
+@pytest.mark.fault("busy with a script")
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "not connected"])
 def test_a_server_busy_with_a_script_is_unavailable(
     call: Caller,
@@ -183,6 +189,7 @@ def is_busy(chief: redis.Redis) -> bool:
     return False
 
 
+@pytest.mark.fault("too many clients")
 def test_a_server_at_its_maxclients_is_unavailable(
     call: Caller, counter: RedisCounter, chief: redis.Redis
 ) -> None:
@@ -196,6 +203,7 @@ def test_a_server_at_its_maxclients_is_unavailable(
     assert call(counter, "increment", "key") == 1
 
 
+@pytest.mark.fault("loading")
 def test_a_server_that_loads_its_data_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter], server_binary: str
 ) -> None:
@@ -212,6 +220,7 @@ def test_a_server_that_loads_its_data_is_unavailable(
     assert isinstance(caught.value.__cause__, redis.exceptions.BusyLoadingError)
 
 
+@pytest.mark.fault("no such database")
 def test_a_database_out_of_range_is_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter], server: ServerProcess
 ) -> None:
@@ -226,6 +235,7 @@ CREDENTIALS = {
 }
 
 
+@pytest.mark.fault("wrong credentials")
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("credentials", CREDENTIALS.values(), ids=CREDENTIALS.keys())
 def test_wrong_credentials_are_a_configuration_error(
@@ -274,6 +284,7 @@ RIGHTS = {
 }
 
 
+@pytest.mark.fault("missing rights")
 @pytest.mark.parametrize("rights", RIGHTS.values(), ids=RIGHTS.keys())
 def test_missing_rights_are_a_configuration_error(
     call: Caller,
@@ -315,6 +326,7 @@ def test_a_repeat_is_answered_by_a_server_that_refuses_writes(
         call(counter, "increment", "key", idempotency_key="order 18")
 
 
+@pytest.mark.fault("no HELLO")
 @pytest.mark.parametrize("operation", ["increment", "get"])
 def test_a_server_without_hello_is_a_configuration_error_that_keeps_the_password(
     call: Caller, make_counter: Callable[..., RedisCounter], server_binary: str, operation: str
@@ -340,6 +352,7 @@ def check_no_secret(error: CounterError) -> None:
     assert not any(SECRET in each for each in shown)
 
 
+@pytest.mark.fault("scripts forgotten")
 @every_change
 def test_a_flushed_script_cache_is_not_noticed(
     call: Caller, counter: RedisCounter, chief: redis.Redis, change: Operation

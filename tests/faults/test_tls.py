@@ -1,84 +1,27 @@
 """Connections over TLS, with a certificate authority of the tests' own."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import hiredis
 import pytest
 
 from django_counter import CounterConfigError, CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
+from tests.certificates import Authority, trusting
 from tests.faults.operations import ALL, Caller, make
-from tests.servers import ServerProcess, free_port, redis_binary
+from tests.servers import ServerProcess
 
 pytest_plugins = ["tests.faults.fixtures"]
-
-
-class Authority:
-    """A certificate authority, and a certificate of it for 127.0.0.1."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.root_key = folder / "root.pem", folder / "root.key"
-        self.certificate, self.key = folder / "server.pem", folder / "server.key"
-        signs = ("-addext", "keyUsage=critical,keyCertSign")
-        self._make(self.root, self.root_key, "/CN=root", *signs)
-        signed = ["-CA", self.root, "-CAkey", self.root_key]
-        self._make(
-            self.certificate,
-            self.key,
-            "/CN=server",
-            *signed,
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-addext", "basicConstraints=critical,CA:FALSE"),
-        )
-
-    def _make(self, certificate: Path, key: Path, subject: str, *more: object) -> None:
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
-        command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", subject]
-        command += ["-out", str(certificate), "-keyout", str(key), *map(str, more)]
-        subprocess.run(command, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def tls_port(authority: Authority) -> Iterator[int]:
-    """The port of a server that speaks TLS only. The embedded Valkey is built without it."""
-    binary = redis_binary()
-    if binary is None:
-        pytest.skip("redis-server is not installed")
-    port = free_port()
-    options = {
-        "tls_port": str(port),
-        "tls_cert_file": str(authority.certificate),
-        "tls_key_file": str(authority.key),
-        "tls_ca_cert_file": str(authority.root),
-        "tls_auth_clients": "no",
-    }
-    with ServerProcess(binary, port=0, **options):
-        yield port
 
 
 @pytest.fixture
 def url(tls_port: int) -> str:
     return f"rediss://127.0.0.1:{tls_port}/0"
-
-
-def trusting(authority: Authority, **more: Any) -> dict[str, Any]:
-    """Return OPTIONS that trust an authority."""
-    return {"CONNECTION_POOL_KWARGS": {"ssl_ca_certs": str(authority.root), **more}}
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -122,6 +65,7 @@ def test_a_read_over_tls_waits_until_the_deadline_of_its_call(
     assert connection._socket.gettimeout() == 10
 
 
+@pytest.mark.fault("unknown certificate authority")
 def test_an_unknown_authority_is_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter], url: str
 ) -> None:
@@ -129,6 +73,7 @@ def test_an_unknown_authority_is_a_configuration_error(
         call(make_counter(url), "increment", "key")
 
 
+@pytest.mark.fault("missing certificate file")
 def test_a_missing_file_of_authorities_is_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter], url: str
 ) -> None:
@@ -146,6 +91,7 @@ def test_a_file_that_holds_no_authority_is_a_configuration_error(
         call(make_counter(url, CONNECTION_POOL_KWARGS=options), "increment", "key")
 
 
+@pytest.mark.fault("wrong name in the certificate")
 def test_a_certificate_for_another_host_is_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter], url: str, authority: Authority
 ) -> None:
@@ -156,6 +102,7 @@ def test_a_certificate_for_another_host_is_a_configuration_error(
         call(counter, "increment", "key")
 
 
+@pytest.mark.fault("TLS to a plain port")
 def test_tls_to_a_server_without_it_is_a_counter_error(
     call: Caller, make_counter: Callable[..., RedisCounter], valkey: ServerProcess
 ) -> None:
@@ -163,6 +110,7 @@ def test_tls_to_a_server_without_it_is_a_counter_error(
         call(make_counter(f"rediss://127.0.0.1:{valkey.port}/0", timeout=1), "increment", "key")
 
 
+@pytest.mark.fault("plain to a TLS port")
 def test_a_server_with_tls_met_without_it_is_a_counter_error(
     call: Caller, make_counter: Callable[..., RedisCounter], tls_port: int
 ) -> None:

@@ -1,0 +1,79 @@
+"""How soon counters are back after the master was killed, and what is missing then."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import NamedTuple
+
+import pytest
+
+from django_counter.backends.redis import RedisCounter
+from tests import sentinels
+from tests.clusters import Cluster, wait_for
+from tests.faults.load import THREADS, Load
+from tests.figures import sized
+from tests.servers import ServerProcess, valkey_binary
+
+pytest_plugins = ["tests.faults.fixtures"]
+
+ROUNDS = sized(2, 10)
+GRACE = 1.0  # seconds after the servers are back
+
+
+class Servers(NamedTuple):
+    """Servers that are about to lose their master."""
+
+    counter: RedisCounter
+    master: ServerProcess
+    wait_for_failover: Callable[[], float]
+
+
+@contextmanager
+def sentinel(make_counter: Callable[..., RedisCounter]) -> Iterator[Servers]:
+    with sentinels.quorum(valkey_binary()) as quorum:
+        options = sentinels.options_of(*quorum.sentinels)
+        counter = make_counter(sentinels.URL, timeout=2, **options)
+        yield Servers(counter, quorum.master, quorum.wait_for_failover)
+
+
+@contextmanager
+def cluster(make_counter: Callable[..., RedisCounter]) -> Iterator[Servers]:
+    with Cluster(valkey_binary(), node_timeout=1000) as cluster:
+        counter = make_counter(cluster.location, timeout=2)
+        victim = cluster.owner(f"{counter.alias}:key")
+
+        def wait_for_failover() -> float:
+            wait_for(lambda: all(map(cluster.is_well, cluster.masters())))
+            wait_for(lambda: len(cluster.masters()) == 3)
+            return monotonic()
+
+        yield Servers(counter, victim, wait_for_failover)
+
+
+@pytest.mark.figure("failover")
+@pytest.mark.parametrize("once", [False, True], ids=["at most once", "exactly once"])
+@pytest.mark.parametrize("servers", [sentinel, cluster], ids=["Sentinel", "cluster"])
+def test_a_killed_master_costs_what_its_servers_take_and_what_was_in_flight(
+    servers: Callable[..., Iterator[Servers]],
+    make_counter: Callable[..., RedisCounter],
+    record_property: Callable[[str, object], None],
+    once: bool,
+) -> None:
+    for _ in range(ROUNDS):
+        with servers(make_counter) as (counter, master, wait_for_failover):
+            with Load(counter, once) as load:
+                assert load.goes_on()
+                killed = monotonic()
+                master.kill()
+                failed_over = wait_for_failover()
+                assert load.goes_on()
+            stored = counter.get("key")
+        _, back = load.outage()
+        counted, unknown = load.tally["counted"], load.tally["unknown"]
+        record_property(
+            "figure",
+            f"servers {failed_over - killed:.2f} s, counters {back - killed:.2f} s; "
+            f"{counted:,} acknowledged, {unknown} unknown, {stored:,} stored",
+        )
+        assert back - failed_over <= GRACE
+        assert counted - THREADS <= stored <= counted + unknown
