@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,14 +138,14 @@ class TestViews:
 
 class TestAsync:
     @pytest.fixture(autouse=True)
-    def _nothing_may_block(self, memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _nothing_may_block(self, memory: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         async def refuse(self: object, *args: object, **kwargs: object) -> None:
             raise AssertionError("in a thread")
 
         entry = {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.OnlyAsync"]}
-        monkeypatch.setattr("django.conf.settings.COUNTERS", {"default": entry})
-        counters.reset()
-        monkeypatch.setattr(SyncToAsync, "__call__", refuse)
+        with override_settings(COUNTERS={"default": entry}):
+            monkeypatch.setattr(SyncToAsync, "__call__", refuse)
+            yield
 
     def test_an_asynchronous_view_waits_for_nothing_in_its_thread_or_another(
         self, runner: asyncio.Runner, name: str
