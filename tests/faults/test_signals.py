@@ -1,6 +1,5 @@
 """Exceptions out of signal handlers, as task queues raise them at a time limit."""
 
-import gc
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -139,7 +138,6 @@ def test_interrupted_calls_neither_take_another_reply_nor_leak_a_connection(
 ) -> None:
     hits = 300
     calls = weather(stormy.counter, hits, least=sized(2_000, 50_000))
-    gc.collect()  # redis-py's connections, interrupted as they are made, refer to themselves
     with admin_of(stormy.server) as admin:
         assert eventually(lambda: len(connections_of(stormy.counter, admin)) <= 1)
     record_property("figure", f"{calls:,} calls, {hits} or more of them interrupted")
