@@ -128,6 +128,7 @@ def test_what_a_cut_off_master_counted_is_lost_and_may_be_counted_again(
         assert eventually(lambda: first.wait(1, 100))
         link.refusing = True
         link.cut_all()
+        assert eventually(lambda: second.role()[3] != "connected")
         count(tokens[200:])
         assert counter.get("key") == 300
         watched.promote(watched.second)
