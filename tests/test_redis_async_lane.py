@@ -6,7 +6,7 @@ import math
 import threading
 import warnings
 from asyncio.selector_events import _SelectorSocketTransport
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from django_counter import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter, pipeline
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import admin_of, apatiently, connections_of, eventually
-from tests.servers import ServerProcess, valkey_binary
+from tests.servers import ServerProcess
 
 pytest_plugins = ["tests.faults.fixtures"]
 
@@ -36,21 +36,6 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(_SelectorSocketTransport, "write", note)
     return written
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    """A server that these tests stop and pause."""
-    with ServerProcess(valkey_binary()) as server:
-        yield server
-
-
-@pytest.fixture
-def running(server: ServerProcess) -> Iterator[ServerProcess]:
-    yield server
-    if server.process is None:
-        server.start()
-    server.resume()
 
 
 async def outcomes(calls: list[Awaitable[Any]]) -> list[Any]:

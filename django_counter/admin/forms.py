@@ -6,6 +6,7 @@ from django import forms
 
 from django_counter.base import INT64_MAX, INT64_MIN, TTL_MAX, TTL_MIN
 from django_counter.models import Counter
+from django_counter.ratelimit.digests import DIGEST_PATTERN
 
 if TYPE_CHECKING:
     CounterModelForm = forms.ModelForm[Counter]
@@ -83,4 +84,4 @@ class ForgiveForm(ReasonForm):
     """Whom to forgive, and why."""
 
     name = forms.CharField()
-    identity = forms.RegexField(r"^[0-9a-f]{32}\Z", strip=False)
+    identity = forms.RegexField(rf"^{DIGEST_PATTERN}\Z", strip=False)

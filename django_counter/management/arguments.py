@@ -2,6 +2,7 @@
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 
 from django_counter.base import (
     INT64_MAX,
@@ -39,6 +40,20 @@ def add_format(parser: ArgumentParser) -> None:
     )
 
 
+def add_keys(parser: ArgumentParser) -> None:
+    """Add KEY..."""
+    parser.add_argument(
+        "keys", metavar="KEY", nargs="+", type=parse_key, help="a whole key, literally"
+    )
+
+
+def add_prefix(parser: ArgumentParser) -> None:
+    """Add [PREFIX]."""
+    parser.add_argument(
+        "prefix", metavar="PREFIX", nargs="?", default="", type=parse_prefix, help="only these keys"
+    )
+
+
 def add_no_input(parser: ArgumentParser) -> None:
     """Add --no-input, under the name that all of Django's commands have for it."""
     parser.add_argument(
@@ -52,20 +67,12 @@ def add_no_input(parser: ArgumentParser) -> None:
 
 def parse_key(text: str) -> str:
     """Return a key of a counter."""
-    try:
-        check_key(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error
-    return text
+    return _checked(check_key, text)
 
 
 def parse_prefix(text: str) -> str:
     """Return what keys may begin with."""
-    try:
-        check_prefix(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error
-    return text
+    return _checked(check_prefix, text)
 
 
 def parse_full_prefix(text: str) -> str:
@@ -102,3 +109,11 @@ def parse_seconds(text: str) -> float:
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error
     return float(text)
+
+
+def _checked(check: Callable[[str], None], text: str) -> str:
+    try:
+        check(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return text

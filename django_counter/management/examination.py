@@ -12,6 +12,7 @@ from django_counter.backends.redis.checkup import FROM_COMMANDS, FROM_INFORMATIO
 from django_counter.base import Budget, Counter, Timer
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
 from django_counter.handler import counters, definition
+from django_counter.ratelimit.limit import PREFIX
 
 READS = 200  # to time
 TTL = 60  # seconds: what the doctor writes is gone then, whatever becomes of the doctor
@@ -123,7 +124,7 @@ def _server(alias: str) -> Iterator[Finding]:
 
 def _endless_budgets(counter: Counter) -> Finding:
     try:
-        endless = (entry.key for entry in counter.scan("limit:") if entry.ttl is None)
+        endless = (entry.key for entry in counter.scan(PREFIX) if entry.ttl is None)
         keys = list(islice(endless, SHOWN + 1))
     except CounterError as error:
         return Finding("ttl", "warning", f"cannot tell: {error}", "Try again.")

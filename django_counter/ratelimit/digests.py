@@ -10,7 +10,7 @@ from django.conf import settings
 from django_counter.ratelimit.settings import setting
 
 DIGEST_BYTES = 16
-_HEXADECIMAL = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
+DIGEST_PATTERN = f"[0-9a-f]{{{2 * DIGEST_BYTES}}}"
 
 
 class Digest(str):
@@ -20,7 +20,7 @@ class Digest(str):
 
     def __new__(cls, hexadecimal: str) -> Self:
         """Take 32 hexadecimal digits; refuse anything else."""
-        if not _HEXADECIMAL.fullmatch(hexadecimal):
+        if not re.fullmatch(DIGEST_PATTERN, hexadecimal):
             raise ValueError(f"a digest has {2 * DIGEST_BYTES} hexadecimal digits")
         return super().__new__(cls, hexadecimal)
 

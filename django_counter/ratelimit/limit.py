@@ -16,7 +16,7 @@ from django_counter.ratelimit.algorithms import (
 )
 from django_counter.ratelimit.decisions import Decision, Standing, decide
 from django_counter.ratelimit.deny_cache import DenyCache
-from django_counter.ratelimit.digests import digest
+from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import setting
 from django_counter.ratelimit.statistics import statistics
@@ -26,8 +26,9 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "sliding": SlidingWindow,
     "token_bucket": TokenBucket,
 }
+PREFIX = "limit:"  # of the counters of all limits
 _NAME = re.compile(r"[A-Za-z0-9_.:/<> -]{1,128}")
-_PLACE = re.compile(r"([0-9a-f]{32})\}:.+")
+_PLACE = re.compile(rf"({DIGEST_PATTERN})\}}:.+")
 
 
 class RateLimit:
@@ -55,14 +56,14 @@ class RateLimit:
             raise ValueError("a rate limit has each rate once")
         self.name = name
         # Braces around the digest let all counters of an identity lie in one slot of a cluster.
-        self.prefix = f"limit:{name}:{{"
+        self.prefix = f"{PREFIX}{name}:{{"
         self.algorithm = algorithm
         self.using = using
         self.keys: set[str] = set()  # by which views count: "ip", "post:username", "callable"
         self.largest_cost = min(rate.limit for rate in self.rates)
         self._algorithm = ALGORITHMS[algorithm](self.rates)
         self._denials = DenyCache()
-        declared.add(self)
+        self._declare()
 
     def __repr__(self) -> str:
         rates = ", ".join(repr(str(rate)) for rate in self.rates)
@@ -194,6 +195,9 @@ class RateLimit:
         cost = checked_amount(cost, "cost")
         if cost > self.largest_cost:
             raise ValueError(f"a cost of {cost} can never be allowed by {self!r}")
+
+    def _declare(self) -> None:
+        declared.add(self)
 
     def _counter(self) -> Counter:
         return counters[self.using]

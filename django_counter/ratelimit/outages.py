@@ -10,7 +10,7 @@ from django_counter.base import Counter
 from django_counter.exceptions import CounterError
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision
-from django_counter.ratelimit.limit import RateLimit, declared
+from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.rare_log import RareLog
 from django_counter.ratelimit.settings import setting
 from django_counter.signals import rate_limit_error
@@ -99,8 +99,10 @@ class _LocalLimit(RateLimit):
         shares = (rate._replace(limit=max(1, rate.limit // processes)) for rate in limit.rates)
         rates = dict.fromkeys(str(share) for share in shares)
         super().__init__(*rates, name=limit.name, algorithm=limit.algorithm)
-        declared.discard(self)  # it is part of one that is declared
         self._memory = MemoryCounter(clock=lambda: clock.now())
+
+    def _declare(self) -> None:
+        """It is part of one that is declared."""
 
     def _counter(self) -> Counter:
         return self._memory

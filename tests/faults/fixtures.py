@@ -96,6 +96,22 @@ def server_binary(request: pytest.FixtureRequest) -> str:
     return binary or pytest.skip("redis-server is not installed")
 
 
+@pytest.fixture(scope="module")
+def stopped_at_times() -> Iterator[ServerProcess]:
+    """A server of a module's own, that its tests stop and pause."""
+    with ServerProcess(valkey_binary()) as server:
+        yield server
+
+
+@pytest.fixture
+def running(stopped_at_times: ServerProcess) -> Iterator[ServerProcess]:
+    """The same, as it runs again after each test."""
+    yield stopped_at_times
+    if stopped_at_times.process is None:
+        stopped_at_times.start()
+    stopped_at_times.resume()
+
+
 @pytest.fixture
 def own_server(server_binary: str) -> Iterator[ServerProcess]:
     """A server of the test's own, to be stopped or spoilt."""

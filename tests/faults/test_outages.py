@@ -20,29 +20,13 @@ from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.connection import UNPROBED_SECONDS
 from tests.faults.operations import ALL, CHANGING, SAFE, Caller, Operation, make
 from tests.faults.watch import apatiently, patiently
-from tests.servers import ServerProcess, free_port, valkey_binary
+from tests.servers import ServerProcess, free_port
 
 pytest_plugins = ["tests.faults.fixtures"]
 
 TIMEOUT = 0.2  # seconds that a call may take where it has to run out
 every_operation = pytest.mark.parametrize("operation", ALL.values(), ids=ALL.keys())
 every_change = pytest.mark.parametrize("change", CHANGING.values(), ids=CHANGING.keys())
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    """A server that these tests stop and pause."""
-    with ServerProcess(valkey_binary()) as server:
-        yield server
-
-
-@pytest.fixture
-def running(server: ServerProcess) -> Iterator[ServerProcess]:
-    """The same, as it runs again after each test."""
-    yield server
-    if server.process is None:
-        server.start()
-    server.resume()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from django_counter.backends.redis.connection import (
     UNPROBED_SECONDS,
     reply_reader,
 )
-from django_counter.backends.redis.errors import ReplyLost, read_only
+from django_counter.backends.redis.errors import read_only, reply_lost
 
 
 class Waiter(NamedTuple):
@@ -74,9 +74,7 @@ class AsyncConnection(asyncio.Protocol):
         self._transport.abort()
         for waiter in self.unanswered:
             if not waiter.reply.done():
-                lost = ReplyLost()
-                lost.__cause__ = error
-                waiter.reply.set_exception(lost)
+                waiter.reply.set_exception(reply_lost(error))
         self.unanswered.clear()
         self._changed(self)
 

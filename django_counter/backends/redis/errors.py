@@ -31,11 +31,11 @@ FAILURES = (ReplyLost, *DRIVER_ERRORS)
 PAUSE = 0.01  # seconds between the later tries of a call that is sent until it is answered
 
 
-def lost(count: int, cause: BaseException) -> list[ReplyLost]:
-    """Return the errors of so many calls that were sent and lost."""
+def reply_lost(cause: BaseException) -> ReplyLost:
+    """Return the error of a call that was sent, to be raised elsewhere."""
     error = ReplyLost()
     error.__cause__ = cause
-    return [error] * count
+    return error
 
 
 class Rule(NamedTuple):

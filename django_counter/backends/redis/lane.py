@@ -13,9 +13,9 @@ from django_counter.backends.redis.errors import (
     ReplyLost,
     Tries,
     fail,
-    lost,
     next_try,
     read_only,
+    reply_lost,
 )
 from django_counter.backends.redis.server import Server
 from django_counter.exceptions import CounterError
@@ -107,7 +107,7 @@ class Lane:
             connection.receive_all(replies, len(commands), deadline)
         except DRIVER_ERRORS as error:
             connection.close()
-            return [*replies, *lost(len(commands) - len(replies), error)]
+            return replies + [reply_lost(error)] * (len(commands) - len(replies))
         self._release(connection)
         return replies
 

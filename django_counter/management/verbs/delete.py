@@ -7,7 +7,7 @@ from django.core.management import CommandError
 
 from django_counter.base import Counter, Entry
 from django_counter.exceptions import CounterTypeError
-from django_counter.management.arguments import add_format, add_using, parse_key
+from django_counter.management.arguments import add_format, add_keys, add_using
 from django_counter.management.console import Console
 from django_counter.management.exits import NOT_FOUND
 from django_counter.management.rows import KEY, TTL, Column
@@ -23,9 +23,7 @@ COLUMNS = (KEY, HELD, TTL)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "keys", metavar="KEY", nargs="+", type=parse_key, help="a whole key, literally"
-    )
+    add_keys(parser)
     add_format(parser)
     add_using(parser)
 

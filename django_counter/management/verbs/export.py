@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django_counter.base import TTL_MIN, Entry
-from django_counter.management.arguments import add_using, parse_prefix
+from django_counter.management.arguments import add_prefix, add_using
 from django_counter.management.console import Console
 from django_counter.management.progress import bar
 from django_counter.management.records import written
@@ -18,9 +18,7 @@ snapshot: counters go on changing while they are read. Ctrl-C leaves the lines w
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "prefix", metavar="PREFIX", nargs="?", default="", type=parse_prefix, help="only these keys"
-    )
+    add_prefix(parser)
     add_using(parser)
 
 

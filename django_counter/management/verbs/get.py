@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management import CommandError
 
-from django_counter.management.arguments import add_format, add_using, parse_key
+from django_counter.management.arguments import add_format, add_keys, add_using
 from django_counter.management.console import Console
 from django_counter.management.exits import NOT_FOUND
 from django_counter.management.rows import ENTRY
@@ -17,9 +17,7 @@ A key without a counter is named on stderr, and the exit code is 3.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "keys", metavar="KEY", nargs="+", type=parse_key, help="a whole key, literally"
-    )
+    add_keys(parser)
     add_format(parser)
     add_using(parser)
 

@@ -1,6 +1,7 @@
 """`manage.py counter limits`: the rate limits of the project, and where identities stand."""
 
 from argparse import ArgumentParser
+from collections import Counter as Tally
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,12 @@ from django_counter.management.console import Console
 from django_counter.management.exits import NOT_FOUND, USAGE
 from django_counter.management.rows import Column
 from django_counter.management.text import duration, escaped
+from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.declared import declared_limits, keys_of
 from django_counter.ratelimit.digests import Digest
 from django_counter.ratelimit.identity import identity_of
-from django_counter.ratelimit.limit import RateLimit
+from django_counter.ratelimit.limit import PREFIX, RateLimit
+from django_counter.ratelimit.rates import Rate
 from django_counter.ratelimit.settings import setting
 
 HELP = "show rate limits; what an identity has left; give it back"
@@ -79,7 +82,7 @@ def run(
         console.check_alias(using)
     limits = [limit for limit in declared_limits() if using in (None, limit.using)]
     if action is None:
-        console.rows(OVERVIEW, (row for limit in limits for row in _overview(console, limit)))
+        console.rows(OVERVIEW, _overview(console, limits))
     elif name is None or identity is None:
         message = f"'limits {action}' needs the NAME of a limit and an IDENTITY"
         raise CommandError(message, returncode=USAGE)
@@ -88,18 +91,31 @@ def run(
         _one(console, action, limit, _identity(limit, identity, key))
 
 
-def _overview(console: Console, limit: RateLimit) -> Iterator[tuple[Any, ...]]:
-    identities = dict.fromkeys(limit.rates, 0)
-    used_up = dict.fromkeys(limit.rates, 0)
-    for entry in console.counter(limit.using).scan(limit.prefix):
-        standing = limit.standing(entry)
-        if standing and standing.remaining < standing.rate.limit:
-            identities[standing.rate] += 1
-            used_up[standing.rate] += standing.remaining == 0
-    for rate in limit.rates:
-        counts = identities[rate], used_up[rate]
+def _overview(console: Console, limits: list[RateLimit]) -> Iterator[tuple[Any, ...]]:
+    identities: Tally[tuple[RateLimit, Rate]] = Tally()
+    used_up: Tally[tuple[RateLimit, Rate]] = Tally()
+    for limit, standing in _drawn(console, limits):
+        identities[limit, standing.rate] += 1
+        used_up[limit, standing.rate] += standing.remaining == 0
+    for limit in limits:
         keys = ", ".join(keys_of(limit))
-        yield (limit.name, str(rate), limit.algorithm, limit.using, keys, *counts)
+        for rate in limit.rates:
+            counts = identities[limit, rate], used_up[limit, rate]
+            yield (limit.name, str(rate), limit.algorithm, limit.using, keys, *counts)
+
+
+def _drawn(console: Console, limits: list[RateLimit]) -> Iterator[tuple[RateLimit, Standing]]:
+    """Yield where each identity stands that has drawn. One scan of each alias tells of all."""
+    places: dict[tuple[str, str], list[RateLimit]] = {}
+    for limit in limits:
+        places.setdefault((limit.using, limit.prefix), []).append(limit)
+    for alias in dict.fromkeys(limit.using for limit in limits):
+        for entry in console.counter(alias).scan(PREFIX):
+            prefix = entry.key[: entry.key.find("{") + 1]
+            for limit in places.get((alias, prefix), ()):
+                standing = limit.standing(entry)
+                if standing and standing.remaining < standing.rate.limit:
+                    yield limit, standing
 
 
 def _named(limits: list[RateLimit], name: str) -> RateLimit:

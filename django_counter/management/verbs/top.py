@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django_counter.management.arguments import add_format, add_using, parse_positive, parse_prefix
+from django_counter.management.arguments import add_format, add_prefix, add_using, parse_positive
 from django_counter.management.console import Console
 from django_counter.management.ranking import ORDERS, first_ranked
 from django_counter.management.rows import ENTRY
@@ -13,9 +13,7 @@ NOTES = ""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "prefix", metavar="PREFIX", nargs="?", default="", type=parse_prefix, help="only these keys"
-    )
+    add_prefix(parser)
     parser.add_argument(
         "-n",
         dest="count",

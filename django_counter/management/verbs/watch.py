@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django_counter.base import Counter
-from django_counter.management.arguments import add_using, parse_prefix, parse_seconds
+from django_counter.management.arguments import add_prefix, add_using, parse_seconds
 from django_counter.management.console import Console
 from django_counter.management.text import escaped, shortened, width
 
@@ -37,9 +37,7 @@ class Move(NamedTuple):
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "prefix", metavar="PREFIX", nargs="?", default="", type=parse_prefix, help="only these keys"
-    )
+    add_prefix(parser)
     parser.add_argument(
         "--interval", metavar="SECONDS", type=parse_seconds, default=1.0, help="default: 1"
     )
