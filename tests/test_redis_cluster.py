@@ -4,7 +4,7 @@ import pytest
 from redis import exceptions as driver
 
 from django_counter import CounterConfigError, CounterUnavailable
-from django_counter.backends.redis.call import Call, commands_of
+from django_counter.backends.redis.call import Call, commands_of, raw
 from django_counter.backends.redis.errors import ReplyLost, redirection, unreachable
 from django_counter.backends.redis.route import MAX_REDIRECTIONS, Route
 from django_counter.backends.redis.scripts import script
@@ -21,7 +21,7 @@ SLOTS = [
 
 
 def get(key: str) -> Call:
-    return Call(("GET", key), "get", key, safe=True)
+    return Call(("GET", key), "get", key, raw, safe=True)
 
 
 @pytest.fixture
@@ -80,12 +80,12 @@ class TestSlots:
             ("EVALSHA", "sha", "3", "a{x}", "b{x}", "x", "y", "z"),
             ("INCRBY", "x", "1"),
         ]
-        slots = {slot_of(Call(command, "any", "x")) for command in commands}
+        slots = {slot_of(Call(command, "any", "x", raw)) for command in commands}
         assert len(slots) == 1
 
     def test_keys_of_several_slots_are_refused(self) -> None:
         with pytest.raises(CounterConfigError, match="must share a hash tag"):
-            slot_of(Call(("MGET", "a", "b"), "multi_get", "a, b"))
+            slot_of(Call(("MGET", "a", "b"), "multi_get", "a, b", raw))
 
     def test_keys_are_grouped_by_their_whole_names(self) -> None:
         assert by_slot("p:", ["a{x}", "b", "c{x}"]) == [["a{x}", "c{x}"], ["b"]]
@@ -156,7 +156,7 @@ class TestRoute:
             route.go_on(driver.MovedError(f"{route.slot} three:5"))
 
     def test_a_call_goes_to_the_successor_of_a_node_that_is_gone(self, topology: Topology) -> None:
-        route = Route(Call(("INCRBY", "key", "1"), "increment", "key", 1), topology)
+        route = Route(Call(("INCRBY", "key", "1"), "increment", "key", raw, 1), topology)
         topology.move(route.slot, Address("three", 5))
         route.go_on(ConnectionRefusedError())
         assert route.node == Address("three", 5)
@@ -178,7 +178,7 @@ class TestRoute:
 def test_calls_at_once_bring_each_script_once() -> None:
     one, two = (script(name) for name in ("take", "set"))
     calls = [
-        Call(("EVALSHA", each.digest, "1", key), "any", key, script=each)
+        Call(("EVALSHA", each.digest, "1", key), "any", key, raw, script=each)
         for key, each in (("a", one), ("b", two), ("c", one))
     ]
     commands = [command[:2] for command in commands_of([*calls, get("d")])]
@@ -191,5 +191,5 @@ def test_calls_at_once_bring_each_script_once() -> None:
 
 
 def test_a_call_by_itself_brings_no_script() -> None:
-    call = Call(("EVALSHA", "sha", "1", "a"), "take", "a", script=script("take"))
+    call = Call(("EVALSHA", "sha", "1", "a"), "take", "a", raw, script=script("take"))
     assert commands_of([call]) == [call.command]

@@ -17,15 +17,17 @@ from django_counter import (
     CounterTypeError,
     CounterUnavailable,
 )
-from django_counter.backends.redis.call import Call
+from django_counter.backends.redis.call import Call, raw
 from django_counter.backends.redis.errors import RULES, ReplyLost, Tries, fail, next_try
 from django_counter.backends.redis.scripts import Script
 
 SECRET = "planted-secret"
-CHANGE = Call(("INCRBY", "counter:key", "3"), "increment", "key", 3)
-SAFE = Call(("GET", "counter:key"), "get", "key", safe=True)
+CHANGE = Call(("INCRBY", "counter:key", "3"), "increment", "key", raw, 3)
+SAFE = Call(("GET", "counter:key"), "get", "key", raw, safe=True)
 SCRIPT = Script("digest", "return 1")
-SCRIPTED = Call(("EVALSHA", "digest", "1", "counter:key", "3"), "take", "key", 3, script=SCRIPT)
+SCRIPTED = Call(
+    ("EVALSHA", "digest", "1", "counter:key", "3"), "take", "key", raw, 3, script=SCRIPT
+)
 
 # What a server may answer, the exception, and words of it.
 REPLIES = [

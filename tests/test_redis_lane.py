@@ -18,6 +18,7 @@ from django.core.cache import caches
 from redis.connection import Connection as RedisConnection
 
 from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import DriverConnection, SocketConnection
 from tests.faults.operations import ALL, Caller, Operation, make
 from tests.faults.proxy import Fault, Proxy
@@ -117,7 +118,7 @@ def test_a_push_is_not_taken_for_a_reply(
     counter.set("key", 5)
     [connection] = counter._lane._idle
     for read in (lambda: counter.get("key"), lambda: counter.multi_get(["key"])["key"]):
-        connection.send(("SUBSCRIBE", "channel"))
+        connection.send(pack(("SUBSCRIBE", "channel")))
         connection.released = NEVER_PROBED
         assert read() == 5
     assert list(counter._lane._idle) == [connection]
@@ -136,7 +137,7 @@ def test_a_connection_of_another_class_is_not_waited_for_past_the_deadline() -> 
 def test_a_connection_with_something_to_read_is_not_used(counter: RedisCounter) -> None:
     counter.get("key")
     [connection] = counter._lane._idle
-    connection.send(("INCRBY", "elsewhere", "41"))
+    connection.send(pack(("INCRBY", "elsewhere", "41")))
     connection.released -= 1
     assert eventually(connection.stale)
     assert counter.increment("key") == 1

@@ -12,6 +12,7 @@ import pytest
 
 from django_counter import CounterConfigError, CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis.call import pack
 from tests.certificates import Authority, trusting
 from tests.faults.operations import ALL, Caller, make
 from tests.servers import ServerProcess
@@ -61,7 +62,7 @@ def test_a_read_over_tls_waits_until_the_deadline_of_its_call(
     assert connection._socket.gettimeout() <= 0.02
     with pytest.raises(TimeoutError):
         connection.receive(deadline)
-    connection.send(("PING",))
+    connection.send(pack(("PING",)))
     assert connection._socket.gettimeout() == 10
 
 

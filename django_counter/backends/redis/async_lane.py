@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from django_counter.backends.redis.call import Call, Command, Reply, commands_of
+from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of
 from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
@@ -17,20 +17,21 @@ class AsyncLane:
         self._server = server
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: Call[Answer]) -> Answer:
         """See Lane.call(). A cancelled call may have been applied."""
         loop = asyncio.get_running_loop()
         pipeline = self._pipelines.get(loop) or await self._open(loop)
         deadline = loop.time() + self._server.timeout
         pipeline.enter()
         try:
-            return await pipeline.ask(call.command, deadline)
+            reply = await pipeline.ask(call.command, deadline)
         except FAILURES as error:
-            return await self._go_on(pipeline, call, error, deadline)
+            reply = await self._go_on(pipeline, call, error, deadline)
         finally:
             pipeline.leave()
+        return call.parse(reply, call.key)
 
-    async def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+    async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See Lane.call_all()."""
         if not calls:
             return []
@@ -61,7 +62,7 @@ class AsyncLane:
         finally:
             pipeline.leave()
 
-    async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+    async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
         return await self.call(call), 1
 
@@ -73,7 +74,7 @@ class AsyncLane:
             pipeline.close()
 
     async def _go_on(
-        self, pipeline: Pipeline, call: Call, error: Exception, deadline: float
+        self, pipeline: Pipeline, call: Call[Answer], error: Exception, deadline: float
     ) -> Reply:
         tries = Tries()
         while True:
@@ -87,15 +88,19 @@ class AsyncLane:
                 error = failure
 
     async def _settle(
-        self, call: Call, reply: Reply | BaseException, deadline: float
-    ) -> Reply | CounterError:
-        if not isinstance(reply, FAILURES):
-            return reply
-        pipeline = await self._enter()
+        self, call: Call[Answer], reply: Reply | BaseException, deadline: float
+    ) -> Answer | CounterError:
         try:
-            return await self._go_on(pipeline, call, reply, deadline)
+            if isinstance(reply, FAILURES):
+                reply = await self._repeat(call, reply, deadline)
+            return call.parse(reply, call.key)
         except CounterError as error:
             return error
+
+    async def _repeat(self, call: Call[Answer], error: Exception, deadline: float) -> Reply:
+        pipeline = await self._enter()
+        try:
+            return await self._go_on(pipeline, call, error, deadline)
         finally:
             pipeline.leave()
 

@@ -1,7 +1,7 @@
 """One operation on its way to the server."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import hiredis
 
@@ -15,19 +15,33 @@ Reply: TypeAlias = Any  # int, bytes, None or a list of them, as the command ans
 pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # takes all
 
 
-class Call(NamedTuple):
-    """A command, and what an error says of it."""
+Answer = TypeVar("Answer", covariant=True)
+
+
+class Call(NamedTuple, Generic[Answer]):
+    """A command, what its reply means, and what an error says of it."""
 
     command: Command
     operation: str  # its name in the contract
     key: str
+    parse: Callable[[Reply, str], Answer]  # returns the answer by the reply and the key
     value: int | None = None
     safe: bool = False  # it changes nothing, so that it may be sent again after a lost reply
     script: Script | None = None  # what the command runs, by its digest
     once: bool = False  # the server knows a repeat of it: it may be sent until it is answered
 
 
-def commands_of(calls: Sequence[Call]) -> list[Command]:
+def raw(reply: Reply, key: str) -> Any:
+    """Return a reply as it is: the parse of a Call whose reply is its answer."""
+    return reply
+
+
+def packed(commands: Iterable[Command]) -> bytes:
+    """Return the bytes of several commands."""
+    return b"".join(map(pack, commands))
+
+
+def commands_of(calls: Sequence[Call[Any]]) -> list[Command]:
     """Return the commands of calls that are sent at once.
 
     The first run of each script has its source: were it unknown and sent once more, it would come

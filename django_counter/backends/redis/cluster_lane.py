@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, sleep
+from typing import Any
 
 from redis.exceptions import ClusterDownError
 
 from django_counter.backends.redis.async_lane import AsyncLane
-from django_counter.backends.redis.call import Call, Command, Reply, commands_of
+from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of
 from django_counter.backends.redis.errors import FAILURES, fail
 from django_counter.backends.redis.lane import Lane
 from django_counter.backends.redis.route import Route
@@ -27,16 +28,17 @@ class ClusterLane:
         self._topology = Topology(seeds)
         self._lanes: dict[Address, Lane] = {}
 
-    def call(self, call: Call) -> Reply:
+    def call(self, call: Call[Answer]) -> Answer:
         """See Lane.call()."""
         deadline = self._deadline()
         route = self._route(call, deadline)
         try:
-            return self._lane(route.node).exchange(call.command, deadline)
+            reply = self._lane(route.node).exchange(call.command, deadline)
         except FAILURES as error:
-            return self._go_on(route, error, deadline)
+            reply = self._go_on(route, error, deadline)
+        return call.parse(reply, call.key)
 
-    def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+    def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See Lane.call_all(). Each node gets its calls in one write."""
         deadline = self._deadline()
         routes = [self._route(call, deadline) for call in calls]
@@ -50,7 +52,7 @@ class ClusterLane:
         """See Lane.together()."""
         return by_slot(prefix, keys)
 
-    def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+    def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
         if not self._topology.known:
             self._learn(call, self._deadline())
@@ -74,7 +76,7 @@ class ClusterLane:
             raise ClusterDownError("no node has the slot")
         return self._lanes.get(node) or self._lanes.setdefault(node, Lane(self._server.at(node)))
 
-    def _route(self, call: Call, deadline: float) -> Route:
+    def _route(self, call: Call[Any], deadline: float) -> Route:
         if not self._topology.known:
             self._learn(call, deadline)
         return Route(call, self._topology)
@@ -113,15 +115,15 @@ class ClusterLane:
 
     def _settle(
         self, route: Route, reply: Reply | Exception, deadline: float
-    ) -> Reply | CounterError:
-        if not isinstance(reply, FAILURES):
-            return reply
+    ) -> Any | CounterError:
         try:
-            return self._go_on(route, reply, deadline)
+            if isinstance(reply, FAILURES):
+                reply = self._go_on(route, reply, deadline)
+            return route.call.parse(reply, route.call.key)
         except CounterError as error:
             return error
 
-    def _learn(self, call: Call, deadline: float) -> None:
+    def _learn(self, call: Call[Any], deadline: float) -> None:
         """Ask one node after the other who has which slots, until one tells."""
         failure: Exception = TimeoutError("no time is left")
         for node in self._topology.nodes:
@@ -144,16 +146,17 @@ class AsyncClusterLane:
         self._topology = Topology(seeds)
         self._lanes: dict[Address, AsyncLane] = {}
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: Call[Answer]) -> Answer:
         """See AsyncLane.call()."""
         deadline = self._deadline()
         route = await self._route(call, deadline)
         try:
-            return await self._lane(route.node).exchange(call.command, deadline)
+            reply = await self._lane(route.node).exchange(call.command, deadline)
         except FAILURES as error:
-            return await self._go_on(route, error, deadline)
+            reply = await self._go_on(route, error, deadline)
+        return call.parse(reply, call.key)
 
-    async def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+    async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See ClusterLane.call_all(). All nodes are asked at the same time."""
         deadline = self._deadline()
         routes = [await self._route(call, deadline) for call in calls]
@@ -166,7 +169,7 @@ class AsyncClusterLane:
             replies.update(zip(group, each, strict=True))
         return [await self._settle(route, replies[route], deadline) for route in routes]
 
-    async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+    async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
         if not self._topology.known:
             await self._learn(call, self._deadline())
@@ -192,7 +195,7 @@ class AsyncClusterLane:
             node, AsyncLane(self._server.at(node))
         )
 
-    async def _route(self, call: Call, deadline: float) -> Route:
+    async def _route(self, call: Call[Any], deadline: float) -> Route:
         if not self._topology.known:
             await self._learn(call, deadline)
         return Route(call, self._topology)
@@ -231,15 +234,15 @@ class AsyncClusterLane:
 
     async def _settle(
         self, route: Route, reply: Reply | BaseException, deadline: float
-    ) -> Reply | CounterError:
-        if not isinstance(reply, FAILURES):
-            return reply
+    ) -> Any | CounterError:
         try:
-            return await self._go_on(route, reply, deadline)
+            if isinstance(reply, FAILURES):
+                reply = await self._go_on(route, reply, deadline)
+            return route.call.parse(reply, route.call.key)
         except CounterError as error:
             return error
 
-    async def _learn(self, call: Call, deadline: float) -> None:
+    async def _learn(self, call: Call[Any], deadline: float) -> None:
         """See ClusterLane._learn()."""
         failure: Exception = TimeoutError("no time is left")
         for node in self._topology.nodes:

@@ -4,14 +4,13 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Protocol
 
 import hiredis
 from redis import exceptions as driver
 
-from django_counter.backends.redis.call import Command, Reply, pack
+from django_counter.backends.redis.call import Reply
 
 # How long a connection may have been idle and still be used without a look at its socket.
 UNPROBED_SECONDS = 0.001
@@ -29,17 +28,14 @@ class Connection(Protocol):
 
     released: float  # when it became idle, by time.monotonic()
 
-    def send(self, command: Command) -> None:
-        """Send a whole command, or raise one of DRIVER_ERRORS."""
+    def send(self, packed: bytes) -> None:
+        """Send commands, or raise one of DRIVER_ERRORS: of several, some may be sent then."""
 
     def wait(self, deadline: float) -> None:
         """Wait until something of the reply is there, or raise TimeoutError."""
 
     def receive(self, deadline: float) -> Reply | Exception:
         """Return the reply, an error reply as an exception; raise one of DRIVER_ERRORS."""
-
-    def send_all(self, commands: Sequence[Command]) -> None:
-        """Send several commands at once, or raise one of DRIVER_ERRORS: some may be sent then."""
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         """Add so many replies to a list, each as it comes; raise one of DRIVER_ERRORS."""
@@ -72,8 +68,10 @@ class SocketConnection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
-    def send(self, command: Command) -> None:
-        self._send(pack(command))
+    def send(self, packed: bytes) -> None:
+        if self._tls:
+            self._socket.settimeout(self._timeout)
+        self._socket.sendall(packed)
 
     def wait(self, deadline: float) -> None:
         left = deadline - monotonic()
@@ -95,9 +93,6 @@ class SocketConnection:
             self.wait(deadline)
             data = self._socket.recv(READ_MORE_BYTES)
 
-    def send_all(self, commands: Sequence[Command]) -> None:
-        self._send(b"".join(map(pack, commands)))
-
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:
             reply = self._reader.gets()
@@ -116,11 +111,6 @@ class SocketConnection:
     def close(self) -> None:
         self._connection.disconnect()
 
-    def _send(self, packed: bytes) -> None:
-        if self._tls:
-            self._socket.settimeout(self._timeout)
-        self._socket.sendall(packed)
-
 
 class DriverConnection:
     """A connected redis-py connection of any other class, through its public methods."""
@@ -129,8 +119,8 @@ class DriverConnection:
         self._connection = connection
         self.released = monotonic()
 
-    def send(self, command: Command) -> None:
-        self._connection.send_command(*command)
+    def send(self, packed: bytes) -> None:
+        self._connection.send_packed_command([packed])
 
     def wait(self, deadline: float) -> None:
         if monotonic() >= deadline:
@@ -142,9 +132,6 @@ class DriverConnection:
         except _REPLIES as error:
             return error
         return reply
-
-    def send_all(self, commands: Sequence[Command]) -> None:
-        self._connection.send_packed_command(self._connection.pack_commands(commands))
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:

@@ -1,9 +1,10 @@
 """The operations as Redis commands: which one each is, and what its reply means."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
-from django_counter.backends.redis.call import Call, Reply
+from django_counter.backends.redis.call import Answer, Call, Reply, raw
 from django_counter.backends.redis.lanes import lanes
 from django_counter.backends.redis.scripts import script, script_once
 from django_counter.backends.redis.tokens import token_call, token_name
@@ -68,29 +69,30 @@ class RedisCounter(Counter):
     def increment(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
     ) -> int:
-        return int(self._lane.call(self._increment(key, value, ttl, idempotency_key)))
+        return self._lane.call(self._increment(key, value, ttl, idempotency_key))
 
     async def aincrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
     ) -> int:
-        return int(await self._async_lane.call(self._increment(key, value, ttl, idempotency_key)))
+        return await self._async_lane.call(self._increment(key, value, ttl, idempotency_key))
 
-    def _increment(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call:
+    def _increment(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call[int]:
         check_key(key)
         value = checked_value(value)
         if ttl is None and idempotency_key is None:
-            return Call(("INCRBY", self._prefix + key, str(value)), "increment", key, value)
+            command = ("INCRBY", self._prefix + key, str(value))
+            return Call(command, "increment", key, _integer, value)
         return self._add(key, value, ttl, "increment", value, idempotency_key)
 
     def get(self, key: str) -> int:
-        return _value(self._lane.call(self._get(key)), key)
+        return self._lane.call(self._get(key))
 
     async def aget(self, key: str) -> int:
-        return _value(await self._async_lane.call(self._get(key)), key)
+        return await self._async_lane.call(self._get(key))
 
-    def _get(self, key: str) -> Call:
+    def _get(self, key: str) -> Call[int]:
         check_key(key)
-        return Call(("GET", self._prefix + key), "get", key, safe=True)
+        return Call(("GET", self._prefix + key), "get", key, _value, safe=True)
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
@@ -104,24 +106,26 @@ class RedisCounter(Counter):
         replies = await self._async_lane.call_all([self._multi_get(group) for group in groups])
         return _values(replies, groups, distinct)
 
-    def _multi_get(self, keys: list[str]) -> Call:
-        return Call(("MGET", *map(self._prefix.__add__, keys)), "multi_get", keys[0], safe=True)
+    def _multi_get(self, keys: list[str]) -> Call[list[bytes | None]]:
+        command = ("MGET", *map(self._prefix.__add__, keys))
+        return Call(command, "multi_get", keys[0], raw, safe=True)
 
     def decrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
     ) -> int:
-        return int(self._lane.call(self._decrement(key, value, ttl, idempotency_key)))
+        return self._lane.call(self._decrement(key, value, ttl, idempotency_key))
 
     async def adecrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
     ) -> int:
-        return int(await self._async_lane.call(self._decrement(key, value, ttl, idempotency_key)))
+        return await self._async_lane.call(self._decrement(key, value, ttl, idempotency_key))
 
-    def _decrement(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call:
+    def _decrement(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call[int]:
         check_key(key)
         value = checked_amount(value)
         if ttl is None and idempotency_key is None:
-            return Call(("DECRBY", self._prefix + key, str(value)), "decrement", key, value)
+            command = ("DECRBY", self._prefix + key, str(value))
+            return Call(command, "decrement", key, _integer, value)
         return self._add(key, -value, ttl, "decrement", value, idempotency_key)
 
     def _add(
@@ -132,44 +136,46 @@ class RedisCounter(Counter):
         operation: str,
         value: int,
         idempotency_key: str | None,
-    ) -> Call:
+    ) -> Call[int]:
         duration = milliseconds(ttl)
         call = once(idempotency_key, key, operation, value, duration)
         if duration is None:
-            return self._run("add", [key], [amount], operation, value, once=call)
-        return self._run("increment", [key], [amount, duration], operation, value, once=call)
+            return self._run("add", [key], [amount], operation, _integer, value, once=call)
+        words = [amount, duration]
+        return self._run("increment", [key], words, operation, _integer, value, once=call)
 
     def decrement_if_exists(
         self, key: str, value: int = 1, *, idempotency_key: str | None = None
     ) -> DecrementResult:
-        call = self._decrement_if_exists(key, value, idempotency_key)
-        return _decremented(self._lane.call(call), key)
+        return self._lane.call(self._decrement_if_exists(key, value, idempotency_key))
 
     async def adecrement_if_exists(
         self, key: str, value: int = 1, *, idempotency_key: str | None = None
     ) -> DecrementResult:
-        call = self._decrement_if_exists(key, value, idempotency_key)
-        return _decremented(await self._async_lane.call(call), key)
+        return await self._async_lane.call(self._decrement_if_exists(key, value, idempotency_key))
 
-    def _decrement_if_exists(self, key: str, value: int, idempotency_key: str | None) -> Call:
+    def _decrement_if_exists(
+        self, key: str, value: int, idempotency_key: str | None
+    ) -> Call[DecrementResult]:
         check_key(key)
         value = checked_amount(value)
         operation = "decrement_if_exists"
         call = once(idempotency_key, key, operation, value)
-        return self._run("take", [key], [value, "", "", value], operation, value, once=call)
+        words: list[str | int] = [value, "", "", value]
+        return self._run("take", [key], words, operation, _decremented, value, once=call)
 
     def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
-        return self._lane.call(self._set_if_not_exists(key, value, ttl)) is not None
+        return self._lane.call(self._set_if_not_exists(key, value, ttl))
 
     async def aset_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
-        return await self._async_lane.call(self._set_if_not_exists(key, value, ttl)) is not None
+        return await self._async_lane.call(self._set_if_not_exists(key, value, ttl))
 
-    def _set_if_not_exists(self, key: str, value: int, ttl: Ttl) -> Call:
+    def _set_if_not_exists(self, key: str, value: int, ttl: Ttl) -> Call[bool]:
         check_key(key)
         value = checked_value(value)
         expiry = () if ttl is None else ("PX", str(milliseconds(ttl)))
         command = ("SET", self._prefix + key, str(value), *expiry, "NX")
-        return Call(command, "set_if_not_exists", key, value)
+        return Call(command, "set_if_not_exists", key, _stored, value)
 
     def delete(self, key: str) -> None:
         self._lane.call(self._delete(key))
@@ -177,58 +183,61 @@ class RedisCounter(Counter):
     async def adelete(self, key: str) -> None:
         await self._async_lane.call(self._delete(key))
 
-    def _delete(self, key: str) -> Call:
+    def _delete(self, key: str) -> Call[None]:
         check_key(key)
-        return Call(("DEL", self._prefix + key), "delete", key)
+        return Call(("DEL", self._prefix + key), "delete", key, _nothing)
 
     def take(
         self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
     ) -> list[DecrementResult]:
-        budgets = checked_budgets(budgets)
-        return _taken(self._lane.call(self._take(budgets, cost, idempotency_key)), budgets)
+        return self._lane.call(self._take(budgets, cost, idempotency_key))
 
     async def atake(
         self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
     ) -> list[DecrementResult]:
-        budgets = checked_budgets(budgets)
-        call = self._take(budgets, cost, idempotency_key)
-        return _taken(await self._async_lane.call(call), budgets)
+        return await self._async_lane.call(self._take(budgets, cost, idempotency_key))
 
-    def _take(self, budgets: list[Budget], cost: int, idempotency_key: str | None) -> Call:
+    def _take(
+        self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None
+    ) -> Call[list[DecrementResult]]:
+        budgets = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
         arguments: list[str | int] = [cost]
         for budget in budgets:
             arguments += budget.limit, milliseconds(budget.ttl) or "", cost + budget.floor
         keys = [budget.key for budget in budgets]
         call = take_once(idempotency_key, budgets, cost)
-        return self._run("take", keys, arguments, "take", cost, once=call)
+        return self._run("take", keys, arguments, "take", _taken, cost, once=call)
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
-        self._lane.call(self._refund(checked_budgets(budgets), cost))
+        self._lane.call(self._refund(budgets, cost))
 
     async def arefund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
-        await self._async_lane.call(self._refund(checked_budgets(budgets), cost))
+        await self._async_lane.call(self._refund(budgets, cost))
 
-    def _refund(self, budgets: list[Budget], cost: int) -> Call:
+    def _refund(self, budgets: Sequence[Budget], cost: int) -> Call[None]:
+        budgets = checked_budgets(budgets)
         cost = checked_refund(budgets, cost)
         arguments: list[str | int] = [cost]
         for budget in budgets:
             arguments += budget.limit, budget.limit - cost
-        return self._run("refund", [budget.key for budget in budgets], arguments, "refund", cost)
+        keys = [budget.key for budget in budgets]
+        return self._run("refund", keys, arguments, "refund", _nothing, cost)
 
     def advance(
         self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
     ) -> list[TimerResult]:
-        call = self._advance(checked_timers(timers), cost, idempotency_key)
-        return _advanced(self._lane.call(call))
+        return self._lane.call(self._advance(timers, cost, idempotency_key))
 
     async def aadvance(
         self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
     ) -> list[TimerResult]:
-        call = self._advance(checked_timers(timers), cost, idempotency_key)
-        return _advanced(await self._async_lane.call(call))
+        return await self._async_lane.call(self._advance(timers, cost, idempotency_key))
 
-    def _advance(self, timers: list[Timer], cost: int, idempotency_key: str | None) -> Call:
+    def _advance(
+        self, timers: Sequence[Timer], cost: int, idempotency_key: str | None
+    ) -> Call[list[TimerResult]]:
+        timers = checked_timers(timers)
         cost = checked_amount(cost, "cost")
         arguments: list[str | int] = []
         for timer in timers:
@@ -236,33 +245,33 @@ class RedisCounter(Counter):
             arguments += timer.start, distance, timer.ceiling, milliseconds(timer.ttl) or ""
         keys = [timer.key for timer in timers]
         call = advance_once(idempotency_key, timers, cost)
-        return self._run("advance", keys, arguments, "advance", cost, once=call)
+        return self._run("advance", keys, arguments, "advance", _advanced, cost, once=call)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
-        return bool(self._lane.call(self._set(key, value, ttl, if_equal)))
+        return self._lane.call(self._set(key, value, ttl, if_equal))
 
     async def aset(
         self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None
     ) -> bool:
-        return bool(await self._async_lane.call(self._set(key, value, ttl, if_equal)))
+        return await self._async_lane.call(self._set(key, value, ttl, if_equal))
 
-    def _set(self, key: str, value: int, ttl: Ttl, if_equal: int | None) -> Call:
+    def _set(self, key: str, value: int, ttl: Ttl, if_equal: int | None) -> Call[bool]:
         check_key(key)
         value = checked_value(value)
         if if_equal is not None:
             if_equal = checked_value(if_equal, "if_equal")
         arguments = [value, milliseconds(ttl) or "", "" if if_equal is None else if_equal]
-        return self._run("set", [key], arguments, "set", value)
+        return self._run("set", [key], arguments, "set", _done, value)
 
     def entry(self, key: str) -> Entry | None:
-        return _entry(self._lane.call(self._entry(key)), key)
+        return self._lane.call(self._entry(key))
 
     async def aentry(self, key: str) -> Entry | None:
-        return _entry(await self._async_lane.call(self._entry(key)), key)
+        return await self._async_lane.call(self._entry(key))
 
-    def _entry(self, key: str) -> Call:
+    def _entry(self, key: str) -> Call[Entry | None]:
         check_key(key)
-        return self._run("entries", [key], [], "entry", safe=True)
+        return self._run("entries", [key], [], "entry", _found, safe=True)
 
     def scan(self, prefix: str = "") -> Iterator[Entry]:
         cursor = ""
@@ -295,7 +304,7 @@ class RedisCounter(Counter):
         replies = await self._async_lane.call_all([self._read(group) for group in groups])
         return Page(_entries(replies, groups), _following(number, nodes, position))
 
-    def _look(self, prefix: str, cursor: str) -> tuple[Call, int]:
+    def _look(self, prefix: str, cursor: str) -> tuple[Call[list[Any]], int]:
         """Return the call for a page, and the number of the node that has it."""
         check_prefix(prefix)
         check_cursor(cursor)
@@ -304,7 +313,7 @@ class RedisCounter(Counter):
             raise ValueError(f"{cursor!r} is no cursor of scan_page()")
         pattern = _GLOB_CHARACTER.sub(r"\\\g<0>", self._prefix + prefix) + "*"
         command = ("SCAN", parts[2], "MATCH", pattern, "COUNT", str(SCAN_COUNT))
-        return Call(command, "scan", prefix, safe=True), int(parts[1])
+        return Call(command, "scan", prefix, raw, safe=True), int(parts[1])
 
     def _keys(self, found: list[bytes], prefix: str) -> list[str]:
         """Return what a caller could name of the keys found, without our prefix."""
@@ -319,8 +328,8 @@ class RedisCounter(Counter):
                 keys.append(key)
         return keys
 
-    def _read(self, keys: list[str]) -> Call:
-        return self._run("entries", keys, [], "scan", safe=True)
+    def _read(self, keys: list[str]) -> Call[list[Any]]:
+        return self._run("entries", keys, [], "scan", raw, safe=True)
 
     def _together(self, keys: list[str]) -> list[list[str]]:
         """Return the keys in groups that one command may name."""
@@ -339,10 +348,11 @@ class RedisCounter(Counter):
         keys: list[str],
         arguments: Sequence[str | int],
         operation: str,
+        parse: Callable[[Reply, str], Answer],
         value: int | None = None,
         safe: bool = False,
         once: Once | None = None,
-    ) -> Call:
+    ) -> Call[Answer]:
         script = self._scripts[name]
         places = [self._prefix + key for key in keys]
         words = [str(argument) for argument in arguments]
@@ -351,7 +361,7 @@ class RedisCounter(Counter):
             places.append(token_name(self._prefix, once))
             words += token_call(once), self._window, str(int(once.refusals))
         command = ("EVALSHA", script.digest, str(len(places)), *places, *words)
-        return Call(command, operation, ", ".join(keys), value, safe, script, bool(once))
+        return Call(command, operation, ", ".join(keys), parse, value, safe, script, bool(once))
 
 
 # The number of a node, and where its scan goes on, below 2**64 for sure.
@@ -375,6 +385,22 @@ def _value(stored: bytes | None, key: str) -> int:
     if value is None:
         raise CounterTypeError(f"what is stored under {key!r} is not a counter")
     return value
+
+
+def _integer(reply: Reply, key: str) -> int:
+    return int(reply)
+
+
+def _stored(reply: Reply, key: str) -> bool:
+    return reply is not None
+
+
+def _done(reply: Reply, key: str) -> bool:
+    return bool(reply)
+
+
+def _nothing(reply: Reply, key: str) -> None:
+    """Return nothing: the reply says no more than that the call was applied."""
 
 
 def _values(
@@ -405,20 +431,17 @@ def _decremented(reply: Reply, key: str) -> DecrementResult:
     return DecrementResult(_value(left, key), existed=True, success=drawn == 1)
 
 
-def _taken(reply: Reply, budgets: list[Budget]) -> list[DecrementResult]:
+def _taken(reply: Reply, key: str) -> list[DecrementResult]:
     drawn, *left = reply
-    return [
-        DecrementResult(_value(each, budget.key), existed=True, success=drawn == 1)
-        for budget, each in zip(budgets, left, strict=True)
-    ]
+    return [DecrementResult(int(each), existed=True, success=drawn == 1) for each in left]
 
 
-def _advanced(reply: Reply) -> list[TimerResult]:
+def _advanced(reply: Reply, key: str) -> list[TimerResult]:
     moved, *values = reply
     return [TimerResult(int(value), moved == 1) for value in values]
 
 
-def _entry(reply: Reply, key: str) -> Entry | None:
+def _found(reply: Reply, key: str) -> Entry | None:
     stored, left = reply
     if stored is None and left == _NO_KEY:
         return None

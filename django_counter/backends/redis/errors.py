@@ -3,11 +3,11 @@
 import re
 import ssl
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from redis import exceptions as driver
 
-from django_counter.backends.redis.call import Call, with_source
+from django_counter.backends.redis.call import Answer, Call, with_source
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -115,7 +115,7 @@ class Tries:
     pause: float = 0.0  # seconds to wait before the next
 
 
-def fail(call: Call, error: Exception) -> NoReturn:
+def fail(call: Call[Any], error: Exception) -> NoReturn:
     """Raise what the caller may conclude, with the driver's error as its cause."""
     if isinstance(error, ReplyLost):
         if call.safe:
@@ -127,7 +127,7 @@ def fail(call: Call, error: Exception) -> NoReturn:
     raise meaning(f"{call.operation} of {call.key!r}: {words}") from _without_arguments(error)
 
 
-def next_try(call: Call, error: Exception, tries: Tries) -> Call:
+def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]:
     """Return what to send once more, or fail().
 
     It is sent where the call changed nothing and may go well now, once for each of the reasons;
@@ -148,7 +148,7 @@ def next_try(call: Call, error: Exception, tries: Tries) -> Call:
     return call
 
 
-def _fail_unless_temporary(call: Call, error: Exception, lost: ReplyLost) -> None:
+def _fail_unless_temporary(call: Call[Any], error: Exception, lost: ReplyLost) -> None:
     """Fail with a lost reply: that try may be applied yet, whatever became of the later ones."""
     if isinstance(error, ReplyLost):
         return
@@ -159,7 +159,7 @@ def _fail_unless_temporary(call: Call, error: Exception, lost: ReplyLost) -> Non
         fail(call, lost)
 
 
-def _reason_to_repeat(call: Call, error: Exception) -> str | None:
+def _reason_to_repeat(call: Call[Any], error: Exception) -> str | None:
     if isinstance(error, driver.NoScriptError):
         return "NOSCRIPT"
     if read_only(error):

@@ -5,7 +5,15 @@ from collections import deque
 from collections.abc import Sequence
 from time import monotonic, sleep
 
-from django_counter.backends.redis.call import Call, Command, Reply, commands_of
+from django_counter.backends.redis.call import (
+    Answer,
+    Call,
+    Command,
+    Reply,
+    commands_of,
+    pack,
+    packed,
+)
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
 from django_counter.backends.redis.errors import (
     DRIVER_ERRORS,
@@ -33,16 +41,17 @@ class Lane:
         self._idle: deque[Connection] = deque()
         self._pid = os.getpid()
 
-    def call(self, call: Call) -> Reply:
-        """Return the reply; raise a CounterError. What may have been applied is not sent again."""
+    def call(self, call: Call[Answer]) -> Answer:
+        """Return the answer; raise a CounterError. What may have been applied is not sent again."""
         deadline = monotonic() + self._server.timeout
         try:
-            return self.exchange(call.command, deadline)
+            reply = self.exchange(call.command, deadline)
         except FAILURES as error:
-            return self._go_on(call, error, deadline)
+            reply = self._go_on(call, error, deadline)
+        return call.parse(reply, call.key)
 
-    def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
-        """Return for each of several calls its reply, or its error; they leave in one write."""
+    def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
+        """Return for each of several calls its answer, or its error; they leave in one write."""
         if not calls:
             return []
         deadline = monotonic() + self._server.timeout
@@ -55,8 +64,8 @@ class Lane:
         """Return the keys in groups that one command may name."""
         return [keys]
 
-    def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
-        """Return the reply of one of the servers that have keys, and how many they are."""
+    def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
+        """Return the answer of one of the servers that have keys, and how many they are."""
         return self.call(call), 1
 
     def close(self) -> None:
@@ -76,11 +85,11 @@ class Lane:
         if connection is None:
             connection, wait = self._server.connect(deadline), True
         try:
-            connection.send(command)
+            connection.send(pack(command))
         except DRIVER_ERRORS:  # half a command cannot run
             connection.close()
             connection, wait = self._server.connect(deadline), True
-            connection.send(command)
+            connection.send(pack(command))
         try:
             if wait:  # less is left than the timeout of the connection
                 connection.wait(deadline)
@@ -103,7 +112,7 @@ class Lane:
         except DRIVER_ERRORS as error:
             return [error] * len(commands)
         try:
-            connection.send_all(commands)
+            connection.send(packed(commands))
             connection.receive_all(replies, len(commands), deadline)
         except DRIVER_ERRORS as error:
             connection.close()
@@ -111,7 +120,7 @@ class Lane:
         self._release(connection)
         return replies
 
-    def _go_on(self, call: Call, error: Exception, deadline: float) -> Reply:
+    def _go_on(self, call: Call[Answer], error: Exception, deadline: float) -> Reply:
         tries = Tries()
         while True:
             call = next_try(call, error, tries)
@@ -124,12 +133,12 @@ class Lane:
                 error = failure
 
     def _settle(
-        self, call: Call, reply: Reply | Exception, deadline: float
-    ) -> Reply | CounterError:
-        if not isinstance(reply, FAILURES):
-            return reply
+        self, call: Call[Answer], reply: Reply | Exception, deadline: float
+    ) -> Answer | CounterError:
         try:
-            return self._go_on(call, reply, deadline)
+            if isinstance(reply, FAILURES):
+                reply = self._go_on(call, reply, deadline)
+            return call.parse(reply, call.key)
         except CounterError as error:
             return error
 

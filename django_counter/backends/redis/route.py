@@ -1,5 +1,7 @@
 """The way of one call through a cluster."""
 
+from typing import Any
+
 from redis.exceptions import TryAgainError
 
 from django_counter.backends.redis.call import Call
@@ -19,7 +21,7 @@ MAX_REDIRECTIONS = 8  # of one call: two nodes may each believe that the other o
 class Route:
     """The node that a call goes to, and the next one after each error."""
 
-    def __init__(self, call: Call, topology: Topology) -> None:
+    def __init__(self, call: Call[Any], topology: Topology) -> None:
         self.call = call
         self.slot = slot_of(call)
         self.node = topology.master(self.slot)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from django_counter.backends.redis.call import Call, Reply
+from django_counter.backends.redis.call import Answer, Call
 from django_counter.backends.redis.cluster_lane import ClusterLane
 from django_counter.backends.redis.lane import Lane
 from django_counter.exceptions import CounterError
@@ -15,15 +15,15 @@ class ThreadLane:
     def __init__(self, lane: Lane | ClusterLane) -> None:
         self._lane = lane
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: Call[Answer]) -> Answer:
         """See Lane.call()."""
         return await asyncio.to_thread(self._lane.call, call)
 
-    async def call_all(self, calls: Sequence[Call]) -> list[Reply | CounterError]:
+    async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See Lane.call_all()."""
         return await asyncio.to_thread(self._lane.call_all, calls)
 
-    async def call_node(self, number: int, call: Call) -> tuple[Reply, int]:
+    async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
         return await asyncio.to_thread(self._lane.call_node, number, call)
 

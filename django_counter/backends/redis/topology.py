@@ -1,14 +1,14 @@
 """Which node of a cluster has which slot, and which keys share one."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from django_counter.backends.redis.call import Call, Command, Reply
+from django_counter.backends.redis.call import Call, Command, Reply, raw
 from django_counter.exceptions import CounterConfigError
 
-CLUSTER_SLOTS = Call(("CLUSTER", "SLOTS"), "cluster slots", "", safe=True)
+CLUSTER_SLOTS = Call(("CLUSTER", "SLOTS"), "cluster slots", "", raw, safe=True)
 
 
 class Address(NamedTuple):
@@ -67,7 +67,7 @@ def _address(node: Sequence[Reply], asked: Address) -> Address:
     return Address(host.decode() if host else asked.host, port)  # one that does not know its own
 
 
-def slot_of(call: Call) -> int:
+def slot_of(call: Call[Any]) -> int:
     """Return the slot of all keys of a call; raise CounterConfigError where they have several."""
     slots = {key_slot(name.encode()) for name in _names(call.command)}
     if len(slots) > 1:
