@@ -281,7 +281,8 @@ class Counter(ABC):
 
 def check_key(key: str) -> None:
     """Refuse what is no key."""
-    _check_name("key", key)
+    if not _plain(key):
+        _check_name("key", key)
 
 
 def check_idempotency_key(idempotency_key: str) -> None:
@@ -327,8 +328,9 @@ def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
     """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl."""
     if not isinstance(budgets, Iterable):
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
-    listed = [_checked_budget(budget) for budget in budgets]
-    _check_distinct("budgets", [budget.key for budget in listed])
+    listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
+    if len(listed) != 1:
+        _check_distinct("budgets", [budget.key for budget in listed])
     return listed
 
 
@@ -347,8 +349,26 @@ def checked_timers(timers: Iterable[Timer]) -> list[Timer]:
     if not isinstance(timers, Iterable):
         raise TypeError(f"timers must be several Timer, not {_shown(timers)}")
     listed = [_checked_timer(timer) for timer in timers]
-    _check_distinct("timers", [timer.key for timer in listed])
+    if len(listed) != 1:
+        _check_distinct("timers", [timer.key for timer in listed])
     return listed
+
+
+def _sound(budget: Budget) -> bool:
+    """Say whether a budget is good at first sight; any other may still be one."""
+    if type(budget) is not Budget:
+        return False
+    key, limit, _, floor, scope = budget
+    return (
+        type(key) is str
+        and 0 < len(key) <= _PLAIN_LENGTH
+        and key.isprintable()
+        and type(limit) is int
+        and 0 < limit <= INT64_MAX
+        and type(floor) is int
+        and 0 <= floor <= INT64_MAX
+        and scope is None
+    )
 
 
 def _checked_budget(budget: Budget) -> Budget:
@@ -376,6 +396,8 @@ def milliseconds(ttl: Ttl, name: str = "ttl") -> int | None:
     """Return a ttl in whole milliseconds; refuse what is no ttl."""
     if ttl is None:
         return None
+    if type(ttl) is int and 0 < ttl <= TTL_MAX:
+        return ttl * 1000
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise TypeError(f"{name} must be seconds (int or float) or a timedelta, not {_shown(ttl)}")
@@ -386,9 +408,16 @@ def milliseconds(ttl: Ttl, name: str = "ttl") -> int | None:
     return round(seconds * 1000)
 
 
+def _plain(text: str) -> bool:
+    """Say whether a text is a good name at first sight; any other may still be one."""
+    # Four bytes a character at most, and no control character is printable.
+    return type(text) is str and 0 < len(text) <= _PLAIN_LENGTH and text.isprintable()
+
+
+_PLAIN_LENGTH = KEY_MAX_BYTES // 4
+
+
 def _check_name(name: str, text: str) -> None:
-    if type(text) is str and 0 < len(text) <= KEY_MAX_BYTES // 4 and text.isprintable():
-        return  # four bytes a character at most, and no control character is printable
     if text == "":
         raise ValueError(f"{name} must not be empty")
     _check_text(name, text)
@@ -414,7 +443,7 @@ _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 def _check_distinct(name: str, keys: list[str]) -> None:
     if not keys:
         raise ValueError(f"{name} must not be empty")
-    if len(keys) > 1 and len(set(keys)) < len(keys):
+    if len(set(keys)) < len(keys):
         raise ValueError(f"{name} must have different keys")
 
 

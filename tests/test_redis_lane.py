@@ -95,7 +95,7 @@ def test_a_connection_that_the_server_closed_is_noticed(
     asked = counter if kind == "known" else other
     asked.increment("key")
     [connection] = asked._lane._idle
-    connection.released -= 1
+    connection.used -= 1
     for each in connections_of(asked, admin):
         admin.client_kill_filter(_id=each)
     assert eventually(connection.stale)
@@ -106,7 +106,7 @@ def test_a_call_that_could_not_be_sent_is_sent_on_a_new_connection(counter: Redi
     counter.increment("key")
     [connection] = counter._lane._idle
     connection._socket.shutdown(socket.SHUT_WR)
-    connection.released = NEVER_PROBED
+    connection.used = NEVER_PROBED
     assert counter.increment("key") == 2
     assert connection not in counter._lane._idle
 
@@ -119,7 +119,7 @@ def test_a_push_is_not_taken_for_a_reply(
     [connection] = counter._lane._idle
     for read in (lambda: counter.get("key"), lambda: counter.multi_get(["key"])["key"]):
         connection.send(pack(("SUBSCRIBE", "channel")))
-        connection.released = NEVER_PROBED
+        connection.used = NEVER_PROBED
         assert read() == 5
     assert list(counter._lane._idle) == [connection]
 
@@ -138,7 +138,7 @@ def test_a_connection_with_something_to_read_is_not_used(counter: RedisCounter) 
     counter.get("key")
     [connection] = counter._lane._idle
     connection.send(pack(("INCRBY", "elsewhere", "41")))
-    connection.released -= 1
+    connection.used -= 1
     assert eventually(connection.stale)
     assert counter.increment("key") == 1
 

@@ -1,12 +1,11 @@
 """What a rate limit answers."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from django_counter.ratelimit.rates import Rate
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where one rate stands after a decision."""
 
     rate: Rate
@@ -16,19 +15,16 @@ class Standing:
 
     def later(self, seconds: float) -> "Standing":
         """See Decision.later()."""
-        return replace(
-            self,
-            reset_after=max(0.0, self.reset_after - seconds),
-            retry_after=max(0.0, self.retry_after - seconds),
-        )
+        rate, remaining, reset_after, retry_after = self
+        reset_after = max(0.0, reset_after - seconds)
+        return Standing(rate, remaining, reset_after, max(0.0, retry_after - seconds))
 
     def refunded(self, cost: int) -> "Standing":
         """See Decision.refunded()."""
-        return replace(self, remaining=min(self.rate.limit, self.remaining + cost))
+        return self._replace(remaining=min(self.rate.limit, self.remaining + cost))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a hit is allowed. A limit of several rates answers with its tightest one."""
 
     allowed: bool
@@ -44,17 +40,16 @@ class Decision:
 
     def later(self, seconds: float) -> "Decision":
         """Return the decision as it stands some seconds later, if nothing was drawn since."""
-        return replace(
-            self,
-            reset_after=max(0.0, self.reset_after - seconds),
-            retry_after=max(0.0, self.retry_after - seconds),
-            standings=tuple(standing.later(seconds) for standing in self.standings),
-        )
+        standings = tuple([standing.later(seconds) for standing in self.standings])
+        reset_after = max(0.0, self.reset_after - seconds)
+        retry_after = max(0.0, self.retry_after - seconds)
+        return Decision(*self[:3], reset_after, retry_after, *self[5:8], standings, self.degraded)
 
     def refunded(self, cost: int) -> "Decision":
         """Return the decision with a cost given back."""
         standings = tuple(standing.refunded(cost) for standing in self.standings)
-        return replace(self, remaining=min(self.limit, self.remaining + cost), standings=standings)
+        remaining = min(self.limit, self.remaining + cost)
+        return self._replace(remaining=remaining, standings=standings)
 
 
 class RateLimited(Exception):
@@ -73,7 +68,7 @@ def decide(
     name: str, identity: str, at: float, allowed: bool, standings: tuple[Standing, ...]
 ) -> Decision:
     """Return the decision of the tightest of several rates."""
-    tightest = max(standings, key=_tightness)
+    tightest = standings[0] if len(standings) == 1 else max(standings, key=_tightness)
     return Decision(
         allowed,
         tightest.rate.limit,

@@ -17,32 +17,30 @@ class Denial(NamedTuple):
     until: float
 
 
-class DenyCache:
+class DenyCache(dict[str, Denial]):
     """The latest denials of one limit, by identity. Those of a Digest are not remembered."""
 
-    def __init__(self) -> None:
-        self._denials: dict[str, Denial] = {}
-
-    def get(self, identity: str, cost: int, now: float) -> Decision | None:
+    def known(self, identity: str, cost: int, now: float) -> Decision | None:
         """Return a denial that holds for this cost too, as it stands now."""
-        denial = None if isinstance(identity, Digest) else self._denials.get(identity)
-        if denial is None or cost < denial.cost or not denial.at <= now < denial.until:
+        denial = None if type(identity) is Digest else self.get(identity)
+        if denial is None:
             return None
-        return denial.decision.later(now - denial.at)
+        decision, least, at, until = denial
+        return decision.later(now - at) if cost >= least and at <= now < until else None
 
     def add(self, identity: str, cost: int, decision: Decision, now: float) -> None:
         """Remember a denial for RATE_LIMIT["DENY_CACHE"] seconds, at most until a hit may pass."""
         seconds = min(setting("DENY_CACHE"), decision.retry_after)
         if seconds > 0 and len(identity) <= MAX_IDENTITY and not isinstance(identity, Digest):
-            if len(self._denials) >= MAX_DENIALS:
-                self._denials.clear()
-            self._denials[identity] = Denial(decision, cost, now, now + seconds)
+            if len(self) >= MAX_DENIALS:
+                self.clear()
+            self[identity] = Denial(decision, cost, now, now + seconds)
 
     def forget(self, identity: str) -> None:
         """Forget the denial of an identity."""
         if not isinstance(identity, Digest):
-            self._denials.pop(identity, None)
+            self.pop(identity, None)
             return
-        for text, denial in list(self._denials.items()):
+        for text, denial in list(self.items()):
             if denial.decision.identity == identity:
-                self._denials.pop(text, None)
+                self.pop(text, None)

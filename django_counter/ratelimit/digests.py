@@ -1,7 +1,7 @@
 """Identities as they stand in keys: digests, so that no key tells whose it is."""
 
 import re
-from functools import lru_cache
+from functools import cache
 from hashlib import blake2b
 from typing import Self
 
@@ -35,10 +35,16 @@ def digest(identity: str) -> str:
     if not isinstance(identity, str):
         raise TypeError(f"an identity must be a str, not {type(identity).__name__}")
     text = identity.encode("utf-8", "surrogatepass")
-    key = _key(setting("SECRET") or settings.SECRET_KEY)
-    return blake2b(text, digest_size=DIGEST_BYTES, key=key, person=b"counter identity").hexdigest()
+    hashed = blake2b(text, digest_size=DIGEST_BYTES, key=_key(), person=b"counter identity")
+    return hashed.hexdigest()
 
 
-@lru_cache(maxsize=4)
-def _key(secret: str) -> bytes:
+def forget() -> None:
+    """Read the secret anew: it has changed."""
+    _key.cache_clear()
+
+
+@cache
+def _key() -> bytes:
+    secret = setting("SECRET") or settings.SECRET_KEY
     return blake2b(secret.encode(), digest_size=64, person=b"counter secret").digest()

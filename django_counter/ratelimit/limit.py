@@ -15,10 +15,10 @@ from django_counter.ratelimit.algorithms import (
     TokenBucket,
 )
 from django_counter.ratelimit.decisions import Decision, Standing, decide
-from django_counter.ratelimit.deny_cache import DenyCache
+from django_counter.ratelimit.deny_cache import MAX_IDENTITY, DenyCache
 from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
 from django_counter.ratelimit.rates import parse_rate
-from django_counter.ratelimit.settings import setting
+from django_counter.ratelimit.settings import switches
 from django_counter.ratelimit.statistics import statistics
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -27,6 +27,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "token_bucket": TokenBucket,
 }
 PREFIX = "limit:"  # of the counters of all limits
+MAX_PLACES = 10_000  # that a limit remembers in a process
 _NAME = re.compile(r"[A-Za-z0-9_.:/<> -]{1,128}")
 _PLACE = re.compile(rf"({DIGEST_PATTERN})\}}:.+")
 
@@ -41,6 +42,8 @@ class RateLimit:
 
     Where the counters are away, each method raises their CounterError.
     """
+
+    counted = True  # in the statistics
 
     def __init__(
         self, *rates: str, name: str, algorithm: str = "fixed", using: str = DEFAULT_ALIAS
@@ -63,6 +66,7 @@ class RateLimit:
         self.largest_cost = min(rate.limit for rate in self.rates)
         self._algorithm = ALGORITHMS[algorithm](self.rates)
         self._denials = DenyCache()
+        self._places: dict[str, Place] = {}  # of the latest identities: they come again
         self._declare()
 
     def __repr__(self) -> str:
@@ -84,7 +88,7 @@ class RateLimit:
             return self.peek(identity)
         now = clock.now()
         known = self._known(identity, cost, now, idempotency_key)
-        if known:
+        if known is not None:
             return known
         place = self._place(identity)
         draw = self._algorithm.draw(self._counter(), place, cost, now, idempotency_key)
@@ -98,7 +102,7 @@ class RateLimit:
             return await self.apeek(identity)
         now = clock.now()
         known = self._known(identity, cost, now, idempotency_key)
-        if known:
+        if known is not None:
             return known
         place = self._place(identity)
         draw = await self._algorithm.adraw(self._counter(), place, cost, now, idempotency_key)
@@ -106,7 +110,7 @@ class RateLimit:
 
     def peek(self, identity: str) -> Decision:
         """Return what a hit of cost 1 would be answered, and draw nothing."""
-        if not setting("ENABLED"):
+        if not switches().enabled:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
@@ -116,7 +120,7 @@ class RateLimit:
 
     async def apeek(self, identity: str) -> Decision:
         """See peek()."""
-        if not setting("ENABLED"):
+        if not switches().enabled:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
@@ -130,7 +134,7 @@ class RateLimit:
         A hit of a window that has ended frees nothing in the present one.
         """
         self._check_cost(cost)
-        if not setting("ENABLED"):
+        if not switches().enabled:
             return
         then = clock.now() if at is None else at
         self._algorithm.refund(self._counter(), self._place(identity), cost, then)
@@ -139,7 +143,7 @@ class RateLimit:
     async def arefund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
         """See refund()."""
         self._check_cost(cost)
-        if not setting("ENABLED"):
+        if not switches().enabled:
             return
         then = clock.now() if at is None else at
         await self._algorithm.arefund(self._counter(), self._place(identity), cost, then)
@@ -164,7 +168,7 @@ class RateLimit:
         if match is None:
             return None
         now = clock.now()
-        place = Place(f"{self.prefix}{match[1]}}}", match[1])
+        place = self._place_of(match[1])
         keys = self._algorithm.keys(place, now)
         values = [entry.value if key == entry.key else None for key in keys]
         standings = self._algorithm.standings(values, place, 1, now)
@@ -181,14 +185,15 @@ class RateLimit:
         self, identity: str, cost: int, now: float, idempotency_key: str | None
     ) -> Decision | None:
         """Return a decision that needs no counter."""
-        self._check_cost(cost)
-        if not setting("ENABLED"):
+        if type(cost) is not int or not 0 < cost <= self.largest_cost:
+            self._check_cost(cost)
+        if not switches().enabled:
             return self.whole(identity)
-        if idempotency_key is not None:  # it may have been allowed before the denial
+        if not self._denials or idempotency_key is not None:  # allowed before the denial, perhaps
             return None
-        denial = self._denials.get(identity, cost, now)
-        if denial:
-            self._note(denial, now)
+        denial = self._denials.known(identity, cost, now)
+        if denial is not None and self.counted and switches().statistics:
+            statistics.add(self.using, denial, now)
         return denial
 
     def _check_cost(self, cost: int) -> None:
@@ -203,21 +208,26 @@ class RateLimit:
         return counters[self.using]
 
     def _place(self, identity: str) -> Place:
-        hexadecimal = digest(identity)
-        return Place(f"{self.prefix}{hexadecimal}}}", hexadecimal)
+        if type(identity) is not str or len(identity) > MAX_IDENTITY:
+            return self._place_of(digest(identity))
+        place = self._places.get(identity)
+        if place is None:
+            if len(self._places) >= MAX_PLACES:
+                self._places.clear()
+            place = self._places[identity] = self._place_of(digest(identity))
+        return place
+
+    def _place_of(self, hexadecimal: str) -> Place:
+        return Place(f"{self.prefix}{hexadecimal}}}", hexadecimal, int(hexadecimal[:16], 16))
 
     def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
-        asked = 0 if draw.success else cost
-        standings = self._algorithm.standings(draw.values, place, asked, now)
-        decision = decide(self.name, place.digest, now, draw.success, standings)
-        if not decision.allowed:
+        success, standings = draw
+        decision = decide(self.name, place.digest, now, success, standings)
+        if not success:
             self._denials.add(identity, cost, decision, now)
-        self._note(decision, now)
-        return decision
-
-    def _note(self, decision: Decision, now: float) -> None:
-        if setting("STATISTICS"):
+        if self.counted and switches().statistics:
             statistics.add(self.using, decision, now)
+        return decision
 
     def _look(self, place: Place, entries: list[Entry | None], now: float) -> Decision:
         values = [entry and entry.value for entry in entries]
@@ -231,8 +241,9 @@ class RateLimit:
         return decision.name == self.name and rates == self.rates
 
     def forget(self) -> None:
-        """Forget what this process knows of all identities: denials, and ended windows."""
+        """Forget what this process knows of all identities: denials, digests, ended windows."""
         self._denials = DenyCache()
+        self._places = {}
         self._algorithm = ALGORITHMS[self.algorithm](self.rates)
 
     def _delete(self, place: Place) -> None:

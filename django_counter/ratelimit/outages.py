@@ -1,7 +1,6 @@
 """What becomes of a hit while the counters are away."""
 
 import logging
-from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 
@@ -85,15 +84,17 @@ def _decide(
     if on_error == "local":
         with _lock:
             local = _local(limit, max(1, setting("PROCESSES")))
-        return replace(local.hit(identity, min(cost, local.largest_cost)), degraded=on_error)
-    decision = replace(limit.whole(identity), degraded=on_error)
+        return local.hit(identity, min(cost, local.largest_cost))._replace(degraded=on_error)
+    decision = limit.whole(identity)._replace(degraded=on_error)
     if on_error == "allow":
         return decision
-    return replace(decision, allowed=False, remaining=0, retry_after=RETRY_AFTER)
+    return decision._replace(allowed=False, remaining=0, retry_after=RETRY_AFTER)
 
 
 class _LocalLimit(RateLimit):
     """One process's share of a limit, in its memory."""
+
+    counted = False  # the counters did not decide it
 
     def __init__(self, limit: RateLimit, processes: int) -> None:
         shares = (rate._replace(limit=max(1, rate.limit // processes)) for rate in limit.rates)
@@ -106,9 +107,6 @@ class _LocalLimit(RateLimit):
 
     def _counter(self) -> Counter:
         return self._memory
-
-    def _note(self, decision: Decision, now: float) -> None:
-        """Keep it out of the statistics: the counters did not decide it."""
 
 
 _lock = Lock()  # two threads at once would make two shares

@@ -1,6 +1,7 @@
 """Rates as people write them: `100/h`, `5 per minute`, `1000/2h`."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from django_counter.base import INT64_MAX
@@ -27,9 +28,14 @@ class Rate(NamedTuple):
     period: int  # seconds, > 0
 
     def __str__(self) -> str:
-        unit = next(unit for unit in reversed(_SECONDS) if self.period % _SECONDS[unit] == 0)
-        count = self.period // _SECONDS[unit]
-        return f"{self.limit}/{'' if count == 1 else count}{unit}"
+        return _text(self)
+
+
+@lru_cache(maxsize=1024)  # each hit puts it into a key
+def _text(rate: Rate) -> str:
+    unit = next(unit for unit in reversed(_SECONDS) if rate.period % _SECONDS[unit] == 0)
+    count = rate.period // _SECONDS[unit]
+    return f"{rate.limit}/{'' if count == 1 else count}{unit}"
 
 
 def parse_rate(text: str) -> Rate:

@@ -1,6 +1,7 @@
 """settings.RATE_LIMIT, with what it leaves out."""
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -22,4 +23,28 @@ DEFAULTS: dict[str, Any] = {
 
 def setting(name: str) -> Any:
     """Return RATE_LIMIT[name], or its default."""
-    return getattr(settings, "RATE_LIMIT", DEFAULTS).get(name, DEFAULTS[name])
+    return _settings()[name]
+
+
+class Switches(NamedTuple):
+    """The settings that every hit asks for."""
+
+    enabled: bool
+    statistics: bool
+
+
+@cache
+def switches() -> Switches:
+    """Return what is on."""
+    return Switches(setting("ENABLED"), setting("STATISTICS"))
+
+
+def forget() -> None:
+    """Read RATE_LIMIT anew: it has changed."""
+    _settings.cache_clear()
+    switches.cache_clear()
+
+
+@cache  # a look at Django's settings costs microseconds, and a hit takes several
+def _settings() -> dict[str, Any]:
+    return {**DEFAULTS, **getattr(settings, "RATE_LIMIT", {})}

@@ -7,11 +7,11 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import nlargest
 from operator import itemgetter
 from threading import Event, Lock, RLock, Thread
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
 from django_counter.handler import counters
@@ -29,7 +29,8 @@ MAX_SENT_IDENTITIES = 100  # ...and that it sends: those denied most
 
 logger = logging.getLogger("django_counter.ratelimit")
 
-Sums: TypeAlias = dict[tuple[str, str], int]  # by alias and key
+Place: TypeAlias = tuple[Any, ...]  # an alias, and what minute_key() or identity_key() takes
+Sums: TypeAlias = dict[Place, int]
 
 
 def minute_key(name: str, allowed: bool, minute: int) -> str:
@@ -67,16 +68,15 @@ class Statistics:
     def add(self, alias: str, decision: Decision, now: float) -> None:
         """Count a decision, made `now`, in seconds since 1970. It is sent to the alias later."""
         name = decision.name
+        allowed = decision.allowed
         with self._lock:
-            minute = minute_key(name, decision.allowed, int(now // 60))
-            _add(self._minutes, (alias, minute), 1, MAX_MINUTES)
-            if not decision.allowed:
-                identity = identity_key(name, decision.identity)
-                _add(self._identities, (alias, identity), 1, MAX_IDENTITIES)
+            if not self._minutes:
+                self._waiting.set()
+            _add(self._minutes, (alias, name, allowed, int(now // 60)), 1, MAX_MINUTES)
+            if not allowed:
+                _add(self._identities, (alias, name, decision.identity), 1, MAX_IDENTITIES)
             if self._thread is None:
                 self._start()
-        if not self._waiting.is_set():
-            self._waiting.set()
 
     def send(self) -> None:
         """Send what was added up.
@@ -89,8 +89,8 @@ class Statistics:
                 self._empty()
             most = nlargest(MAX_SENT_IDENTITIES, identities.items(), key=itemgetter(1))
             away: set[str] = set()
-            kept = self._send(minutes.items(), MINUTES_TTL, away)
-            kept_identities = self._send(most, IDENTITIES_TTL, away)
+            kept = self._send(minutes.items(), minute_key, MINUTES_TTL, away)
+            kept_identities = self._send(most, identity_key, IDENTITIES_TTL, away)
             with self._lock:
                 for place, amount in kept:
                     _add(self._minutes, place, amount, MAX_MINUTES)
@@ -105,14 +105,19 @@ class Statistics:
             self._empty()
 
     def _send(
-        self, sums: Iterable[tuple[tuple[str, str], int]], ttl: float, away: set[str]
-    ) -> list[tuple[tuple[str, str], int]]:
+        self,
+        sums: Iterable[tuple[Place, int]],
+        key_of: Callable[..., str],
+        ttl: float,
+        away: set[str],
+    ) -> list[tuple[Place, int]]:
         """Send to all aliases but those away, and note these; return what is to be kept."""
         kept = []
-        for (alias, key), amount in sums:
+        for place, amount in sums:
+            alias, *parts = place
             if alias not in away:
                 try:
-                    counters[alias].increment(key, amount, ttl)
+                    counters[alias].increment(key_of(*parts), amount, ttl)
                     continue
                 except (CounterUnavailable, CounterConfigError) as error:
                     self._log.error("Statistics wait to be sent: %s", type(error).__name__)
@@ -120,7 +125,7 @@ class Statistics:
                 except CounterError as error:
                     self._log.error("Statistics may be lost: %s", type(error).__name__)
                     continue
-            kept.append(((alias, key), amount))
+            kept.append((place, amount))
         return kept
 
     def _start(self) -> None:
@@ -128,6 +133,7 @@ class Statistics:
             self._registered = True
             atexit.register(self.send)
             os.register_at_fork(after_in_child=self._begin)  # the parent sends what it has
+        self._waiting.set()  # for what the last thread has left
         thread = Thread(target=self._run, name="django_counter statistics", daemon=True)
         try:
             thread.start()
@@ -147,7 +153,7 @@ class Statistics:
             self._thread = None  # the next decision starts another
 
 
-def _add(sums: Sums, place: tuple[str, str], amount: int, most: int) -> None:
+def _add(sums: Sums, place: Place, amount: int, most: int) -> None:
     if place in sums or len(sums) < most:
         sums[place] = sums.get(place, 0) + amount
 

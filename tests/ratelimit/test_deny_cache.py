@@ -223,7 +223,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, name: st
     for number in range(35):
         limit.hit(f"{number}")
         assert not limit.hit(f"{number}").allowed
-        assert len(limit._denials._denials) <= 10
+        assert len(limit._denials) <= 10
         ASKED.clear()
         assert not limit.hit(f"{number}").allowed  # the latest is always remembered
         assert ASKED == []

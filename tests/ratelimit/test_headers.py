@@ -1,6 +1,5 @@
 """What a response tells of its limits: parsed back as structured fields."""
 
-from dataclasses import replace
 from typing import Any, cast
 
 import http_sf
@@ -34,7 +33,8 @@ def decision(
     degraded: bool = False,
 ) -> Decision:
     standing = Standing(rate, remaining, reset_after, retry_after)
-    return replace(decide(name, identity, 0.0, retry_after == 0, (standing,)), degraded=degraded)
+    decision = decide(name, identity, 0.0, retry_after == 0, (standing,))
+    return decision._replace(degraded=degraded)
 
 
 def headers_for(*decisions: Decision, status: int = 200) -> dict[str, str]:

@@ -5,7 +5,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -415,7 +414,7 @@ class TestSwitchedOff:
     def test_a_peek_is_allowed_and_nobody_asked(self, operated: Operated, name: str) -> None:
         limit = operated(RateLimit("2/h", name=name))
         decisions = [limit.peek("a"), limit.hit("a", 0), limit.hit("a")]
-        assert len({replace(each, at=0.0) for each in decisions}) == 1
+        assert len({each._replace(at=0.0) for each in decisions}) == 1
 
     def test_a_refund_gives_nothing_back_as_nothing_was_drawn(
         self, operated: Operated, name: str

@@ -12,7 +12,7 @@ from redis import exceptions as driver
 
 from django_counter.backends.redis.call import Reply
 
-# How long a connection may have been idle and still be used without a look at its socket.
+# How long ago a connection may have been used, to be used again without a look at its socket.
 UNPROBED_SECONDS = 0.001
 READ_BYTES = 4096
 READ_MORE_BYTES = 65_536
@@ -26,7 +26,7 @@ _REPLIES = (driver.ResponseError, driver.BusyLoadingError, driver.Authentication
 class Connection(Protocol):
     """What a lane needs of a connection."""
 
-    released: float  # when it became idle, by time.monotonic()
+    used: float  # when it was last taken, by time.monotonic()
 
     def send(self, packed: bytes) -> None:
         """Send commands, or raise one of DRIVER_ERRORS: of several, some may be sent then."""
@@ -50,7 +50,7 @@ class Connection(Protocol):
 class SocketConnection:
     """A connected redis-py connection of a known class, whose socket is used directly."""
 
-    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_timeout", "_tls", "released")
+    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_timeout", "_tls", "used")
 
     def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection  # owns the socket
@@ -60,7 +60,7 @@ class SocketConnection:
         self._reader = reply_reader(connection)
         self._poll = select.poll()
         self._poll.register(self._socket, READABLE)
-        self.released = monotonic()
+        self.used = monotonic()
         if not self._tls:  # OpenSSL reads on after the kernel's timeout
             # The kernel keeps the time: Python's own timeouts poll before each call.
             self._socket.settimeout(None)
@@ -117,7 +117,7 @@ class DriverConnection:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.released = monotonic()
+        self.used = monotonic()
 
     def send(self, packed: bytes) -> None:
         self._connection.send_packed_command([packed])

@@ -140,8 +140,8 @@ class RedisCounter(Counter):
         duration = milliseconds(ttl)
         call = once(idempotency_key, key, operation, value, duration)
         if duration is None:
-            return self._run("add", [key], [amount], operation, _integer, value, once=call)
-        words = [amount, duration]
+            return self._run("add", [key], [str(amount)], operation, _integer, value, once=call)
+        words = [str(amount), str(duration)]
         return self._run("increment", [key], words, operation, _integer, value, once=call)
 
     def decrement_if_exists(
@@ -161,7 +161,7 @@ class RedisCounter(Counter):
         value = checked_amount(value)
         operation = "decrement_if_exists"
         call = once(idempotency_key, key, operation, value)
-        words: list[str | int] = [value, "", "", value]
+        words = [str(value), "", "", str(value)]
         return self._run("take", [key], words, operation, _decremented, value, once=call)
 
     def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
@@ -173,7 +173,7 @@ class RedisCounter(Counter):
     def _set_if_not_exists(self, key: str, value: int, ttl: Ttl) -> Call[bool]:
         check_key(key)
         value = checked_value(value)
-        expiry = () if ttl is None else ("PX", str(milliseconds(ttl)))
+        expiry = () if ttl is None else ("PX", _milliseconds(ttl))
         command = ("SET", self._prefix + key, str(value), *expiry, "NX")
         return Call(command, "set_if_not_exists", key, _stored, value)
 
@@ -202,12 +202,13 @@ class RedisCounter(Counter):
     ) -> Call[list[DecrementResult]]:
         budgets = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
-        arguments: list[str | int] = [cost]
-        for budget in budgets:
-            arguments += budget.limit, milliseconds(budget.ttl) or "", cost + budget.floor
+        words = [str(cost)]
+        for _, limit, ttl, floor, _ in budgets:
+            expiry = "" if ttl is None else str(milliseconds(ttl))
+            words += str(limit), expiry, str(cost + floor)
         keys = [budget.key for budget in budgets]
-        call = take_once(idempotency_key, budgets, cost)
-        return self._run("take", keys, arguments, "take", _taken, cost, once=call)
+        call = None if idempotency_key is None else take_once(idempotency_key, budgets, cost)
+        return self._run("take", keys, words, "take", _taken, cost, once=call)
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
         self._lane.call(self._refund(budgets, cost))
@@ -218,11 +219,11 @@ class RedisCounter(Counter):
     def _refund(self, budgets: Sequence[Budget], cost: int) -> Call[None]:
         budgets = checked_budgets(budgets)
         cost = checked_refund(budgets, cost)
-        arguments: list[str | int] = [cost]
+        words = [str(cost)]
         for budget in budgets:
-            arguments += budget.limit, budget.limit - cost
+            words += str(budget.limit), str(budget.limit - cost)
         keys = [budget.key for budget in budgets]
-        return self._run("refund", keys, arguments, "refund", _nothing, cost)
+        return self._run("refund", keys, words, "refund", _nothing, cost)
 
     def advance(
         self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
@@ -239,13 +240,13 @@ class RedisCounter(Counter):
     ) -> Call[list[TimerResult]]:
         timers = checked_timers(timers)
         cost = checked_amount(cost, "cost")
-        arguments: list[str | int] = []
+        words: list[str] = []
         for timer in timers:
             distance = min(cost * timer.step, TIMER_MAX + 1)  # either is too far
-            arguments += timer.start, distance, timer.ceiling, milliseconds(timer.ttl) or ""
+            words += str(timer.start), str(distance), str(timer.ceiling), _milliseconds(timer.ttl)
         keys = [timer.key for timer in timers]
         call = advance_once(idempotency_key, timers, cost)
-        return self._run("advance", keys, arguments, "advance", _advanced, cost, once=call)
+        return self._run("advance", keys, words, "advance", _advanced, cost, once=call)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         return self._lane.call(self._set(key, value, ttl, if_equal))
@@ -260,8 +261,8 @@ class RedisCounter(Counter):
         value = checked_value(value)
         if if_equal is not None:
             if_equal = checked_value(if_equal, "if_equal")
-        arguments = [value, milliseconds(ttl) or "", "" if if_equal is None else if_equal]
-        return self._run("set", [key], arguments, "set", _done, value)
+        words = [str(value), _milliseconds(ttl), "" if if_equal is None else str(if_equal)]
+        return self._run("set", [key], words, "set", _done, value)
 
     def entry(self, key: str) -> Entry | None:
         return self._lane.call(self._entry(key))
@@ -346,7 +347,7 @@ class RedisCounter(Counter):
         self,
         name: str,
         keys: list[str],
-        arguments: Sequence[str | int],
+        words: list[str],
         operation: str,
         parse: Callable[[Reply, str], Answer],
         value: int | None = None,
@@ -354,8 +355,7 @@ class RedisCounter(Counter):
         once: Once | None = None,
     ) -> Call[Answer]:
         script = self._scripts[name]
-        places = [self._prefix + key for key in keys]
-        words = [str(argument) for argument in arguments]
+        places = list(map(self._prefix.__add__, keys))
         if once:
             script = script_once(name)
             places.append(token_name(self._prefix, once))
@@ -367,6 +367,10 @@ class RedisCounter(Counter):
 # The number of a node, and where its scan goes on, below 2**64 for sure.
 _CURSOR = re.compile("([0-9]{1,4}):([0-9]{1,19}|1[0-8][0-9]{18})")
 _GLOB_CHARACTER = re.compile(r"[\\*?\[\]^-]")
+
+
+def _milliseconds(ttl: Ttl) -> str:
+    return "" if ttl is None else str(milliseconds(ttl))
 
 
 def _counted(stored: bytes) -> int | None:
@@ -433,7 +437,7 @@ def _decremented(reply: Reply, key: str) -> DecrementResult:
 
 def _taken(reply: Reply, key: str) -> list[DecrementResult]:
     drawn, *left = reply
-    return [DecrementResult(int(each), existed=True, success=drawn == 1) for each in left]
+    return [DecrementResult(int(each), True, drawn == 1) for each in left]
 
 
 def _advanced(reply: Reply, key: str) -> list[TimerResult]:

@@ -97,7 +97,7 @@ class Lane:
         except DRIVER_ERRORS as error:
             connection.close()
             raise ReplyLost from error
-        self._release(connection)
+        self._idle.append(connection)
         if isinstance(reply, Exception):
             if read_only(reply):
                 self.close()
@@ -117,7 +117,7 @@ class Lane:
         except DRIVER_ERRORS as error:
             connection.close()
             return replies + [reply_lost(error)] * (len(commands) - len(replies))
-        self._release(connection)
+        self._idle.append(connection)
         return replies
 
     def _go_on(self, call: Call[Answer], error: Exception, deadline: float) -> Reply:
@@ -142,20 +142,18 @@ class Lane:
         except CounterError as error:
             return error
 
-    def _release(self, connection: Connection) -> None:
-        connection.released = monotonic()
-        self._idle.append(connection)
-
     def _pop(self) -> Connection | None:
         """Return an idle connection, dropping those that the server has closed meanwhile."""
         if self._pid != os.getpid():  # a fork: these connections are the parent's
             self._idle = deque()
             self._pid = os.getpid()
+        now = monotonic()
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if monotonic() - connection.released < UNPROBED_SECONDS or not connection.stale():
+            if now - connection.used < UNPROBED_SECONDS or not connection.stale():
+                connection.used = now
                 return connection
             connection.close()

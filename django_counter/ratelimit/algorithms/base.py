@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from django_counter.base import Counter
 from django_counter.ratelimit.decisions import Standing
@@ -10,7 +10,7 @@ from django_counter.ratelimit.rates import Rate
 
 # Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
 # One that ended early would be whole again, and that at the busiest moment.
-GRACE = 1.0
+GRACE = 1
 
 
 class Place(NamedTuple):
@@ -18,17 +18,12 @@ class Place(NamedTuple):
 
     key: str  # what their keys begin with
     digest: str  # of the identity: 32 hexadecimal digits
-
-    def shift(self, period: int) -> int:
-        """Return by how much to shift windows of this period: those of identities turn apart."""
-        return int(self.digest[:16], 16) % period
+    offset: int  # milliseconds by which its windows are shifted: not all turn at the same time
 
 
-class Draw(NamedTuple):
-    """What came of drawing a cost from all rates or from none."""
-
-    success: bool
-    values: Sequence[int | None]  # of keys(), after it; None = missing
+# What came of drawing a cost from all rates or from none: whether it was drawn, and the standings
+# after that.
+Draw: TypeAlias = tuple[bool, tuple[Standing, ...]]
 
 
 class Algorithm(ABC):

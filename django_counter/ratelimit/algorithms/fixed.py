@@ -17,83 +17,88 @@ class Window(NamedTuple):
     """One of the equal pieces that a period cuts the time in."""
 
     rate: Rate
-    key: str  # what the keys of all windows of this rate begin with
+    series: str  # what the keys of all windows of this rate begin with
     number: int  # of the periods before it
     elapsed: int  # milliseconds since it began
+    left: float  # seconds until it ends
 
     @property
-    def left(self) -> float:
-        """Seconds until it ends."""
-        return (self.rate.period * 1000 - self.elapsed) / 1000
-
-    @property
-    def budget_key(self) -> str:
-        return f"{self.key}:{self.number}"
+    def key(self) -> str:
+        """The key of its budget."""
+        return f"{self.series}:{self.number}"
 
     @property
     def previous_key(self) -> str:
-        return f"{self.key}:{self.number - 1}"
+        return f"{self.series}:{self.number - 1}"
 
 
 def windows(rates: Sequence[Rate], place: Place, now: float) -> list[Window]:
     """Return the current window of each rate."""
-    return [_window(rate, place, int(now * 1000)) for rate in rates]
-
-
-def _window(rate: Rate, place: Place, milliseconds: int) -> Window:
-    period = rate.period * 1000
-    number, elapsed = divmod(milliseconds + place.shift(period), period)
-    return Window(rate, f"{place.key}:{rate}", number, elapsed)
-
-
-def drawn(results: Sequence[DecrementResult]) -> Draw:
-    """Return what `take` says."""
-    return Draw(results[0].success, [result.value for result in results])
+    milliseconds = int(now * 1000)
+    cut = []
+    for rate in rates:
+        period = rate.period * 1000
+        number, elapsed = divmod(milliseconds + place.offset % period, period)
+        left = (period - elapsed) / 1000
+        cut.append(Window(rate, f"{place.key}:{rate}", number, elapsed, left))
+    return cut
 
 
 class FixedWindow(Algorithm):
     def keys(self, place: Place, now: float) -> list[str]:
-        return [window.budget_key for window in windows(self.rates, place, now)]
+        return [window.key for window in windows(self.rates, place, now)]
 
     def draw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
     ) -> Draw:
-        once = keyword(idempotency_key)
-        return drawn(counter.take(self._budgets(place, now), cost, **once))
+        current = windows(self.rates, place, now)
+        budgets = _budgets(current, idempotency_key)
+        results = counter.take(budgets, cost, **keyword(idempotency_key))
+        return _drawn(current, results, cost)
 
     async def adraw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
     ) -> Draw:
-        once = keyword(idempotency_key)
-        return drawn(await counter.atake(self._budgets(place, now), cost, **once))
+        current = windows(self.rates, place, now)
+        budgets = _budgets(current, idempotency_key)
+        results = await counter.atake(budgets, cost, **keyword(idempotency_key))
+        return _drawn(current, results, cost)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        counter.refund(self._budgets(place, now), cost)
+        counter.refund(_budgets(windows(self.rates, place, now)), cost)
 
     async def arefund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        await counter.arefund(self._budgets(place, now), cost)
+        await counter.arefund(_budgets(windows(self.rates, place, now)), cost)
 
     def standings(
         self, values: Sequence[int | None], place: Place, cost: int, now: float
     ) -> tuple[Standing, ...]:
+        current = windows(self.rates, place, now)
         return tuple(
-            self._standing(window, value, cost)
-            for window, value in zip(windows(self.rates, place, now), values, strict=True)
+            _standing(window, window.rate.limit if value is None else value, cost)
+            for window, value in zip(current, values, strict=True)
         )
 
-    def _budgets(self, place: Place, now: float) -> list[Budget]:
-        # The ttl is the whole period, so that a clock that lags does not begin the window anew.
-        return [
-            Budget(
-                window.budget_key,
-                window.rate.limit,
-                window.rate.period + GRACE,
-                scope=window.key,
-            )
-            for window in windows(self.rates, place, now)
-        ]
 
-    def _standing(self, window: Window, value: int | None, cost: int) -> Standing:
-        remaining = window.rate.limit if value is None else max(0, value)
-        retry_after = 0.0 if remaining >= cost else window.left
-        return Standing(window.rate, remaining, window.left, retry_after)
+def _budgets(current: Sequence[Window], idempotency_key: str | None = None) -> list[Budget]:
+    # The ttl is the whole period, so that a clock that lags does not begin the window anew.
+    once = idempotency_key is not None
+    return [
+        Budget(f"{series}:{number}", rate.limit, rate.period + GRACE, 0, series if once else None)
+        for rate, series, number, _, _ in current
+    ]
+
+
+def _drawn(current: Sequence[Window], results: Sequence[DecrementResult], cost: int) -> Draw:
+    success = results[0].success
+    standings = [
+        _standing(window, value, 0 if success else cost)
+        for window, (value, _, _) in zip(current, results, strict=True)
+    ]
+    return success, tuple(standings)
+
+
+def _standing(window: Window, value: int, cost: int) -> Standing:
+    rate, _, _, _, left = window
+    remaining = value if value > 0 else 0
+    return Standing(rate, remaining, left, 0.0 if remaining >= cost else left)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from django_counter.base import Budget, Counter, DecrementResult, Entry
 from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
-from django_counter.ratelimit.algorithms.fixed import Window, drawn, windows
+from django_counter.ratelimit.algorithms.fixed import Window, windows
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
 
@@ -23,7 +23,7 @@ class SlidingWindow(Algorithm):
 
     def keys(self, place: Place, now: float) -> list[str]:
         current = windows(self.rates, place, now)
-        return [each.budget_key for each in current] + [each.previous_key for each in current]
+        return [each.key for each in current] + [each.previous_key for each in current]
 
     def draw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
@@ -33,8 +33,9 @@ class SlidingWindow(Algorithm):
             self._learn(window, counter.entry(window.previous_key)) if used is None else used
             for window, used in self._known(current)
         ]
-        results = counter.take(_budgets(current, uses), cost, **keyword(idempotency_key))
-        return _drawn(current, uses, results)
+        budgets = _budgets(current, uses, idempotency_key)
+        results = counter.take(budgets, cost, **keyword(idempotency_key))
+        return _drawn(current, uses, results, cost)
 
     async def adraw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
@@ -44,8 +45,9 @@ class SlidingWindow(Algorithm):
             self._learn(window, await counter.aentry(window.previous_key)) if used is None else used
             for window, used in self._known(current)
         ]
-        results = await counter.atake(_budgets(current, uses), cost, **keyword(idempotency_key))
-        return _drawn(current, uses, results)
+        budgets = _budgets(current, uses, idempotency_key)
+        results = await counter.atake(budgets, cost, **keyword(idempotency_key))
+        return _drawn(current, uses, results, cost)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
         current = windows(self.rates, place, now)
@@ -82,26 +84,33 @@ class SlidingWindow(Algorithm):
         return used
 
 
-def _budgets(current: Sequence[Window], uses: Sequence[int]) -> list[Budget]:
+def _budgets(
+    current: Sequence[Window], uses: Sequence[int], idempotency_key: str | None = None
+) -> list[Budget]:
+    once = idempotency_key is not None
     # The ttl is two periods: in the second one, this window is the previous one.
     return [
         Budget(
-            window.budget_key,
+            window.key,
             window.rate.limit,
             2 * window.rate.period + GRACE,
             _weight(window, used),
-            window.key,
+            window.series if once else None,
         )
         for window, used in zip(current, uses, strict=True)
     ]
 
 
 def _drawn(
-    current: Sequence[Window], uses: Sequence[int], results: Sequence[DecrementResult]
+    current: Sequence[Window], uses: Sequence[int], results: Sequence[DecrementResult], cost: int
 ) -> Draw:
-    success, left = drawn(results)
-    previous = [window.rate.limit - used for window, used in zip(current, uses, strict=True)]
-    return Draw(success, [*left, *previous])
+    success = results[0].success
+    asked = 0 if success else cost
+    standings = [
+        _standing(window, result.value, used, asked)
+        for window, used, result in zip(current, uses, results, strict=True)
+    ]
+    return success, tuple(standings)
 
 
 def _limit_if_none(window: Window, value: int | None) -> int:

@@ -29,14 +29,15 @@ class TokenBucket(Algorithm):
     def draw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
     ) -> Draw:
-        once = keyword(idempotency_key)
-        return _drawn(counter.advance(self._timers(place, now), cost, **once))
+        timers = self._timers(place, now)
+        return self._drawn(counter.advance(timers, cost, **keyword(idempotency_key)), cost, now)
 
     async def adraw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
     ) -> Draw:
-        once = keyword(idempotency_key)
-        return _drawn(await counter.aadvance(self._timers(place, now), cost, **once))
+        timers = self._timers(place, now)
+        results = await counter.aadvance(timers, cost, **keyword(idempotency_key))
+        return self._drawn(results, cost, now)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
         for rate, key in zip(self.rates, self.keys(place, now), strict=True):
@@ -54,6 +55,16 @@ class TokenBucket(Algorithm):
             _standing(rate, max(value or 0, moment) - moment, cost)
             for rate, value in zip(self.rates, values, strict=True)
         )
+
+    def _drawn(self, results: Sequence[TimerResult], cost: int, now: float) -> Draw:
+        success = results[0].success
+        asked = 0 if success else cost
+        moment = _microseconds(now)
+        standings = [
+            _standing(rate, max(result.value, moment) - moment, asked)
+            for rate, result in zip(self.rates, results, strict=True)
+        ]
+        return success, tuple(standings)
 
     def _timers(self, place: Place, now: float) -> list[Timer]:
         moment = _microseconds(now)
@@ -81,10 +92,6 @@ def _interval(rate: Rate) -> int:
 def _burst(rate: Rate) -> int:
     """Return the microseconds in which an empty bucket fills."""
     return rate.limit * _interval(rate)
-
-
-def _drawn(results: Sequence[TimerResult]) -> Draw:
-    return Draw(results[0].success, [result.value for result in results])
 
 
 def _standing(rate: Rate, filling: int, cost: int) -> Standing:
