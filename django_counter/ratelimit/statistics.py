@@ -70,13 +70,14 @@ class Statistics:
         name = decision.name
         allowed = decision.allowed
         with self._lock:
-            if not self._minutes:
-                self._waiting.set()
+            idle = not self._minutes
             _add(self._minutes, (alias, name, allowed, int(now // 60)), 1, MAX_MINUTES)
             if not allowed:
                 _add(self._identities, (alias, name, decision.identity), 1, MAX_IDENTITIES)
             if self._thread is None:
                 self._start()
+            if idle:
+                self._waiting.set()
 
     def send(self) -> None:
         """Send what was added up.
@@ -133,7 +134,6 @@ class Statistics:
             self._registered = True
             atexit.register(self.send)
             os.register_at_fork(after_in_child=self._begin)  # the parent sends what it has
-        self._waiting.set()  # for what the last thread has left
         thread = Thread(target=self._run, name="django_counter statistics", daemon=True)
         try:
             thread.start()
@@ -141,6 +141,7 @@ class Statistics:
             self._log.error("Statistics wait for a thread: %s", error)
         else:
             self._thread = thread
+            self._waiting.set()  # for what the last one has left
 
     def _run(self) -> None:
         try:
