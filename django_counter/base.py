@@ -6,9 +6,17 @@ Every operation has an async twin of the same signature, prefixed with `a`.
 import re
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeAlias
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
+
+from django_counter.exceptions import (
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterPartlyApplied,
+    gravest,
+)
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
@@ -70,6 +78,21 @@ class Page(NamedTuple):
     cursor: str  # what the next page is asked for with; empty after the last one
 
 
+class Operation(NamedTuple):
+    """A call that a batch has recorded: its operation is one of those that Batch has."""
+
+    name: str
+    arguments: tuple[Any, ...]  # all that are not keyword-only, the key or the budgets first
+    keywords: dict[str, Any]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those that the caller gave, not yet checked."""
+        named = self.arguments[0]
+        several = self.name in ("take", "refund", "advance")
+        return tuple(each.key for each in named) if several else (named,)
+
+
 class Counter(ABC):
     """Integers under keys, changed by many processes at once, each call one atomic step.
 
@@ -105,6 +128,18 @@ class Counter(ABC):
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
     ) -> int:
         """See increment()."""
+
+    @abstractmethod
+    def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        """Add a value to each key, as by increment(); return each with its sum, in that order.
+
+        They leave together, 10,000 at a time, and each counts by itself. When all fail alike,
+        that error is raised; when some do, CounterPartlyApplied.
+        """
+
+    @abstractmethod
+    async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        """See multi_increment()."""
 
     @abstractmethod
     def get(self, key: str) -> int:
@@ -270,6 +305,21 @@ class Counter(ABC):
     async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
         """See scan_page()."""
 
+    def batch(self) -> "Batch":
+        """Return what records operations in a `with` or `async with` block: see Batch."""
+        return Batch(self)
+
+    @abstractmethod
+    def run_all(self, operations: Sequence[Operation]) -> list[Any]:
+        """Apply what a batch has recorded; return for each its answer, or its CounterError.
+
+        A batch calls it once, at the end of its block.
+        """
+
+    @abstractmethod
+    async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
+        """See run_all()."""
+
     @abstractmethod
     def close(self) -> None:
         """Drop the idle connections of this process. Calls under way go on; so may new ones."""
@@ -277,6 +327,151 @@ class Counter(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """See close(): also that of the running event loop, once its calls are answered."""
+
+
+Answer = TypeVar("Answer")
+
+
+class Pending(Generic[Answer]):
+    """What an operation of a batch will have answered."""
+
+    __slots__ = ("_outcome",)
+    _outcome: Any
+
+    def result(self) -> Answer:
+        """Return the answer, or raise its CounterError; a RuntimeError before the batch is sent."""
+        try:
+            outcome = self._outcome
+        except AttributeError:
+            raise RuntimeError("a batch has results after its block, if that went well") from None
+        if isinstance(outcome, CounterError):
+            raise outcome
+        answer: Answer = outcome
+        return answer
+
+
+_NOTHING: dict[str, Any] = {}
+
+
+class Batch:
+    """Operations that are recorded in a block, and leave together when it ends.
+
+    In one round trip, on a cluster one to each node; 10,000 at a time when they are more. They are
+    sent in the order recorded, and are not one atomic step: others may come between, and each has
+    its own answer or error. `with` sends them, or `async with`, each once.
+
+    A refused argument is raised at the end of the block, and nothing is sent then. Nor is it when
+    the block raises, nor when nothing was recorded.
+    """
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._operations: list[Operation] = []
+        self._pending: list[Pending[Any]] = []
+        self._recording = False
+
+    def __enter__(self) -> "Batch":
+        self._operations, self._pending, self._recording = [], [], True
+        return self
+
+    async def __aenter__(self) -> "Batch":
+        return self.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._recording = False
+        if kind is None and self._operations:
+            self._answer(self._counter.run_all(self._operations))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._recording = False
+        if kind is None and self._operations:
+            self._answer(await self._counter.arun_all(self._operations))
+
+    def increment(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> Pending[int]:
+        """See Counter.increment()."""
+        return self._record("increment", (key, value, ttl), idempotency_key)
+
+    def get(self, key: str) -> Pending[int]:
+        """See Counter.get()."""
+        return self._record("get", (key,))
+
+    def decrement(
+        self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
+    ) -> Pending[int]:
+        """See Counter.decrement()."""
+        return self._record("decrement", (key, value, ttl), idempotency_key)
+
+    def decrement_if_exists(
+        self, key: str, value: int = 1, *, idempotency_key: str | None = None
+    ) -> Pending[DecrementResult]:
+        """See Counter.decrement_if_exists()."""
+        return self._record("decrement_if_exists", (key, value), idempotency_key)
+
+    def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> Pending[bool]:
+        """See Counter.set_if_not_exists()."""
+        return self._record("set_if_not_exists", (key, value, ttl))
+
+    def delete(self, key: str) -> Pending[None]:
+        """See Counter.delete()."""
+        return self._record("delete", (key,))
+
+    def take(
+        self, budgets: Sequence[Budget], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> Pending[list[DecrementResult]]:
+        """See Counter.take()."""
+        return self._record("take", (checked_budgets(budgets), cost), idempotency_key)
+
+    def refund(self, budgets: Sequence[Budget], cost: int = 1) -> Pending[None]:
+        """See Counter.refund()."""
+        return self._record("refund", (checked_budgets(budgets), cost))
+
+    def advance(
+        self, timers: Sequence[Timer], cost: int = 1, *, idempotency_key: str | None = None
+    ) -> Pending[list[TimerResult]]:
+        """See Counter.advance()."""
+        return self._record("advance", (checked_timers(timers), cost), idempotency_key)
+
+    def set(
+        self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None
+    ) -> Pending[bool]:
+        """See Counter.set()."""
+        return self._record("set", (key, value, ttl), keywords={"if_equal": if_equal})
+
+    def entry(self, key: str) -> Pending[Entry | None]:
+        """See Counter.entry()."""
+        return self._record("entry", (key,))
+
+    def _record(
+        self,
+        name: str,
+        arguments: tuple[Any, ...],
+        idempotency_key: str | None = None,
+        keywords: dict[str, Any] = _NOTHING,
+    ) -> Pending[Any]:
+        if not self._recording:
+            raise RuntimeError("a batch takes operations inside its block")
+        if idempotency_key is not None:
+            keywords = {"idempotency_key": idempotency_key}
+        self._operations.append(Operation(name, arguments, keywords))
+        pending: Pending[Any] = Pending()
+        self._pending.append(pending)
+        return pending
+
+    def _answer(self, outcomes: list[Any]) -> None:
+        for pending, outcome in zip(self._pending, outcomes, strict=True):
+            pending._outcome = outcome
 
 
 def check_key(key: str) -> None:
@@ -322,6 +517,37 @@ def checked_amount(value: int, name: str = "value") -> int:
     if type(value) is int and 0 < value <= INT64_MAX:
         return value
     return _checked_integer(name, value, 1)
+
+
+def checked_values(values: Mapping[str, int]) -> dict[str, int]:
+    """Return the values by key; refuse keys and values that are none."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"values must be a mapping of str to int, not {_shown(values)}")
+    checked = {}
+    for key, value in values.items():
+        _check_name("key", key)
+        checked[key] = (
+            value
+            if type(value) is int and INT64_MIN <= value <= INT64_MAX
+            else checked_value(value)
+        )
+    return checked
+
+
+def checked_sums(outcomes: dict[str, int | CounterError]) -> dict[str, int]:
+    """Return the sums by key; raise what increments that leave together raise when some fail."""
+    errors = {key: each for key, each in outcomes.items() if isinstance(each, CounterError)}
+    sums = cast(dict[str, int], outcomes)
+    if not errors:
+        return sums
+    sums = {key: each for key, each in sums.items() if key not in errors}
+    error = gravest(errors.values())
+    if sums or len({type(each) for each in errors.values()}) > 1:
+        raise CounterPartlyApplied(sums, errors) from error
+    if isinstance(error, CounterOutcomeUnknown) and len(errors) > 1:
+        keys = ", ".join(errors)
+        raise CounterOutcomeUnknown("multi_increment", keys, None) from error.__cause__
+    raise error
 
 
 def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:

@@ -1,5 +1,7 @@
 """What a caller may conclude from a failed call."""
 
+from collections.abc import Collection
+
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -34,6 +36,25 @@ class CounterOutcomeUnknown(CounterError):
         )
 
 
+class CounterPartlyApplied(CounterError):
+    """Of several increments that left together, some failed.
+
+    `values` are the sums of those that were counted, by key. `errors` are the others' by key: with
+    CounterOutcomeUnknown it may have been counted, with any other it surely was not. The gravest
+    of them is the cause.
+    """
+
+    def __init__(self, values: dict[str, int], errors: dict[str, CounterError]) -> None:
+        super().__init__(values, errors)
+        self.values = values
+        self.errors = errors
+
+    def __str__(self) -> str:
+        error = gravest(self.errors.values())
+        several = len(self.values) + len(self.errors)
+        return f"{len(self.errors)} of {several} increments failed, one of them: {error}"
+
+
 class CounterTypeError(CounterError):
     """What is stored under the key is not a counter. It was left as it is."""
 
@@ -48,3 +69,9 @@ class CounterIdempotencyError(CounterError):
 
 class CounterConfigError(CounterError, ImproperlyConfigured):
     """Something that waiting does not heal: settings, credentials, rights, TLS, topology."""
+
+
+def gravest(errors: Collection[CounterError]) -> CounterError:
+    """Return one of several errors: where a server was in trouble, one that says so."""
+    trouble = (CounterUnavailable, CounterOutcomeUnknown)
+    return next((each for each in errors if isinstance(each, trouble)), next(iter(errors)))

@@ -1,6 +1,7 @@
 """The contract's own code: its values, its argument rules, its twins."""
 
 import inspect
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -33,14 +34,17 @@ from django_counter.exceptions import (
     CounterError,
     CounterOutcomeUnknown,
     CounterOverflow,
+    CounterPartlyApplied,
     CounterTypeError,
     CounterUnavailable,
+    gravest,
 )
 from django_counter.middleware import CounterMiddleware, LoggingMiddleware
 
 # The operations of the contract. The test below finds one that is missing here.
 OPERATIONS = [
     "increment",
+    "multi_increment",
     "get",
     "multi_get",
     "decrement",
@@ -54,6 +58,7 @@ OPERATIONS = [
     "entry",
     "scan",
     "scan_page",
+    "run_all",
     "close",
 ]
 COUNTERS = [MemoryCounter, RedisCounter, CounterMiddleware, LoggingMiddleware]
@@ -145,6 +150,7 @@ def test_the_errors_have_one_root() -> None:
         CounterOutcomeUnknown,
         CounterTypeError,
         CounterOverflow,
+        CounterPartlyApplied,
         CounterConfigError,
     ):
         assert issubclass(each, CounterError)
@@ -158,6 +164,33 @@ def test_an_unknown_outcome_names_operation_key_and_value() -> None:
         "increment of 'visits' with value 5 was sent and no reply came: it may have been applied"
     )
     assert " with value" not in str(CounterOutcomeUnknown("delete", "visits", None))
+
+
+def test_the_gravest_error_is_one_that_says_that_the_server_is_in_trouble() -> None:
+    small, down = CounterOverflow("full"), CounterUnavailable("down")
+    unknown = CounterOutcomeUnknown("increment", "visits", 5)
+    assert gravest([small, down, unknown]) is down
+    assert gravest([small, unknown, down]) is unknown
+    assert gravest([small, CounterTypeError("a list")]) is small
+
+
+def test_partly_applied_says_how_many_failed_and_how() -> None:
+    errors = {"a": CounterOverflow("a is full"), "b": CounterUnavailable("b is away")}
+    error = CounterPartlyApplied({"c": 1}, errors)
+    assert (error.values, error.errors) == ({"c": 1}, errors)
+    assert str(error) == "2 of 3 increments failed, one of them: b is away"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CounterOutcomeUnknown("increment", "visits", 5),
+        CounterPartlyApplied({"c": 1}, {"a": CounterOverflow("full")}),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_with_parts_can_be_pickled(error: CounterError) -> None:
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 # Argument rules.

@@ -13,9 +13,12 @@ from django.test import override_settings
 from django_counter import (
     Counter,
     CounterConfigError,
+    CounterError,
     CounterOutcomeUnknown,
     CounterOverflow,
+    CounterPartlyApplied,
     CounterUnavailable,
+    Operation,
     counters,
 )
 from django_counter.backends.memory import MemoryCounter
@@ -130,6 +133,57 @@ def opened(counter: Any, server: Server) -> None:
 
 
 # Opening.
+
+
+class Answering(CounterMiddleware):
+    """Answers a batch, and several increments, with errors."""
+
+    def __init__(self, error: CounterError) -> None:
+        super().__init__(MemoryCounter())
+        self.error = error
+
+    def run_all(self, operations: Any) -> Any:
+        return [5, self.error]
+
+    async def arun_all(self, operations: Any) -> Any:
+        return self.run_all(operations)
+
+    def multi_increment(self, values: Any, ttl: Ttl = None) -> Any:
+        raise CounterPartlyApplied({"a": 5}, {"b": self.error})
+
+    async def amulti_increment(self, values: Any, ttl: Ttl = None) -> Any:
+        self.multi_increment(values)
+
+
+@pytest.mark.parametrize(
+    ("error", "opens"),
+    [(DOWN, True), (UNKNOWN, True), (CounterOverflow("full"), False)],
+    ids=["down", "unknown", "full"],
+)
+@pytest.mark.parametrize("several", ["run_all", "multi_increment"])
+def test_several_operations_fail_with_one_of_them(
+    counter: Any,
+    server: Server,
+    breaker: CircuitBreakerMiddleware,
+    several: str,
+    error: CounterError,
+    opens: bool,
+) -> None:
+    breaker.next = Answering(error)
+    for _ in range(20):
+        if several == "run_all":
+            assert counter.run_all([Operation("get", ("a",), {})] * 2) == [5, error]
+        else:
+            with pytest.raises(CounterPartlyApplied):
+                counter.multi_increment({"a": 1, "b": 1})
+    breaker.next = server
+    assert is_open(counter, server) == opens
+
+
+def test_an_open_circuit_refuses_each_operation_of_a_batch(counter: Any, server: Server) -> None:
+    opened(counter, server)
+    outcomes = counter.run_all([Operation("get", ("a",), {})] * 2)
+    assert [type(each) for each in outcomes] == [CounterUnavailable] * 2
 
 
 @pytest.mark.parametrize("error", [DOWN, UNKNOWN], ids=lambda error: type(error).__name__)

@@ -17,6 +17,7 @@ from django_counter import (
     CounterOverflow,
     CounterTypeError,
     CounterUnavailable,
+    Operation,
     Timer,
     counters,
 )
@@ -29,6 +30,7 @@ MEMORY = "django_counter.backends.memory.MemoryCounter"
 # Each on a counter that holds 5 there and 50 on the other alias: what they answer, what is left.
 CALLS: dict[str, tuple[tuple[Any, ...], Any, int | None, Any, int | None]] = {
     "increment": (("key", 2), 7, 7, 52, 52),
+    "multi_increment": (({"key": 2},), {"key": 7}, 7, {"key": 52}, 52),
     "get": (("key",), 5, 5, 50, 50),
     "multi_get": ((["key"],), {"key": 5}, 5, {"key": 50}, 50),
     "decrement": (("key", 2), 3, 3, 48, 48),
@@ -39,9 +41,12 @@ CALLS: dict[str, tuple[tuple[Any, ...], Any, int | None, Any, int | None]] = {
     "refund": (([Budget("key", 100, None)], 2), None, 7, None, 52),
     "advance": (([Timer("key", 0, 1, 99, None)], 2), [(7, True)], 7, [(52, True)], 52),
     "set": (("key", 9), True, 9, True, 9),
+    "run_all": (([Operation("increment", ("key", 2), {})],), [7], 7, [52], 52),
     "entry": (("key",), ("key", 5, None), 5, ("key", 50, None), 50),
 }
 each_operation = pytest.mark.parametrize("operation", CALLS)
+# A batch has its errors in its answer.
+each_raising = pytest.mark.parametrize("operation", [name for name in CALLS if name != "run_all"])
 
 
 class Server(CounterMiddleware):
@@ -140,7 +145,7 @@ def test_it_goes_back_by_itself(counter: Any, server: Any) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-@each_operation
+@each_raising
 def test_after_another_error_nothing_is_asked_of_the_other_alias(
     counter: Any, server: Any, operation: str, error: Exception
 ) -> None:
@@ -149,6 +154,49 @@ def test_after_another_error_nothing_is_asked_of_the_other_alias(
         getattr(counter, operation)(*CALLS[operation][0])
     assert caught.value is error
     assert left(counters["other"]) == 50
+
+
+def run(*keys: str) -> list[Operation]:
+    return [Operation("increment", (key, 1, None), {}) for key in keys]
+
+
+class Half(CounterMiddleware):
+    """Cannot reach what has the key "away"."""
+
+    def _reached(self, outcomes: list[Any], operations: Any) -> list[Any]:
+        return [
+            CounterUnavailable("down") if operation.keys == ("away",) else outcome
+            for operation, outcome in zip(operations, outcomes, strict=True)
+        ]
+
+    def run_all(self, operations: Any) -> list[Any]:
+        return self._reached(super().run_all(operations), operations)
+
+    async def arun_all(self, operations: Any) -> list[Any]:
+        return self._reached(await super().arun_all(operations), operations)
+
+
+def test_what_is_unavailable_of_a_batch_is_made_on_the_other_alias(
+    counter: Any, composed: FallbackMiddleware
+) -> None:
+    composed.next = Half(composed.next)
+    assert counter.run_all(run("key", "away", "key")) == [6, 1, 7]
+    assert counters["other"].get("away") == 1
+    assert counter.multi_increment({"away": 1, "key": 1}) == {"away": 2, "key": 8}
+    assert counters["other"].get("key") == 50
+
+
+def test_what_may_have_been_applied_of_a_batch_is_not_repeated(counter: Any, server: Any) -> None:
+    server.error = CounterOutcomeUnknown("increment", "key", 1)
+    assert counter.run_all(run("key")) == [server.error]
+    with pytest.raises(CounterOutcomeUnknown):
+        counter.multi_increment({"key": 1})
+    assert left(counters["other"]) == 50
+
+
+def test_a_bad_ttl_is_refused_without_values_too(counter: Any) -> None:
+    with pytest.raises(ValueError, match="ttl must"):
+        counter.multi_increment({}, 0)
 
 
 def test_an_error_of_the_other_alias_has_both_causes(counter: Any, server: Any) -> None:

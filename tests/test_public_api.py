@@ -15,6 +15,7 @@ MEMORY = {"default": {"BACKEND": "django_counter.backends.memory.MemoryCounter"}
 
 def test_the_package_exports_its_public_names() -> None:
     assert set(django_counter.__all__) == {
+        "Batch",
         "Budget",
         "Counter",
         "CounterConfigError",
@@ -22,11 +23,14 @@ def test_the_package_exports_its_public_names() -> None:
         "CounterIdempotencyError",
         "CounterOutcomeUnknown",
         "CounterOverflow",
+        "CounterPartlyApplied",
         "CounterTypeError",
         "CounterUnavailable",
         "DecrementResult",
         "Entry",
+        "Operation",
         "Page",
+        "Pending",
         "Timer",
         "TimerResult",
         "counter",

@@ -5,9 +5,10 @@ import functools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from django_counter import (
+    Batch,
     Budget,
     Counter,
     CounterConfigError,
@@ -15,11 +16,14 @@ from django_counter import (
     CounterIdempotencyError,
     CounterOutcomeUnknown,
     CounterOverflow,
+    CounterPartlyApplied,
     CounterTypeError,
     CounterUnavailable,
     DecrementResult,
     Entry,
+    Operation,
     Page,
+    Pending,
     Timer,
     TimerResult,
     counter,
@@ -127,6 +131,40 @@ def operations(counted: Counter) -> None:
     counted.close()
 
 
+def batches(counted: Counter) -> None:
+    """Make several operations at once."""
+    assert_type(counted.multi_increment({"one": 1, "two": 2}), dict[str, int])
+    assert_type(counted.multi_increment({"three": 3}, timedelta(hours=1)), dict[str, int])
+    with assert_type(counted.batch(), Batch) as batch:
+        sum_ = assert_type(batch.increment("one", 5, ttl=60, idempotency_key="a"), Pending[int])
+        batch.decrement("one", 2)
+        value = assert_type(batch.get("one"), Pending[int])
+        drawn = assert_type(batch.decrement_if_exists("two"), Pending[DecrementResult])
+        created = assert_type(batch.set_if_not_exists("new", 1), Pending[bool])
+        budget = Budget("budget", 10, 60)
+        taken = assert_type(batch.take([budget], 2), Pending[list[DecrementResult]])
+        batch.refund([budget])
+        moved = assert_type(batch.advance([Timer("t", 0, 1, 9, 60)]), Pending[list[TimerResult]])
+        stored = assert_type(batch.set("two", 7, if_equal=1), Pending[bool])
+        entry = assert_type(batch.entry("two"), Pending[Entry | None])
+        gone = assert_type(batch.delete("new"), Pending[None])
+    assert assert_type(sum_.result(), int) == 6
+    assert assert_type(value.result(), int) == 4
+    assert assert_type(entry.result(), Entry | None) == ("two", 7, None)
+    assert [drawn.result().success, created.result(), stored.result()] == [True, True, True]
+    assert (taken.result()[0].value, moved.result()[0].value) == (8, 1)
+    gone.result()
+    assert_type(counted.run_all([Operation("get", ("one",), {})]), list[Any])
+
+
+async def abatches(counted: Counter) -> None:
+    """Use the twins of these."""
+    async with counted.batch() as batch:
+        value = batch.get("one")
+    assert await counted.amulti_increment({"one": 1}) == {"one": value.result() + 1}
+    assert_type(await counted.arun_all([Operation("get", ("one",), {})]), list[Any])
+
+
 async def twins(counted: Counter) -> None:
     """Use every operation's twin."""
     assert_type(await counted.aincrement("visits"), int)
@@ -181,6 +219,9 @@ def errors(counted: Counter) -> list[str]:
             assert_type(error.operation, str)
             assert_type(error.key, str)
             assert_type(error.value, int | None)
+        except CounterPartlyApplied as error:
+            assert_type(error.values, dict[str, int])
+            assert_type(error.errors, dict[str, CounterError])
         except CounterIdempotencyError as error:
             concluded.append(str(error))
         except (CounterUnavailable, CounterTypeError, CounterConfigError) as error:
@@ -196,6 +237,8 @@ def main() -> None:
     assert "default" in list(counters)
     operations(counter)
     asyncio.run(twins(counter))
+    batches(counter)
+    asyncio.run(abatches(counter))
     middleware(counter)
     assert len(errors(counter)) == 2
     counters.reset()

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +14,7 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Operation,
     Page,
     Timer,
     TimerResult,
@@ -25,12 +26,15 @@ from django_counter.base import (
     checked_budgets,
     checked_keys,
     checked_refund,
+    checked_sums,
     checked_timers,
     checked_value,
+    checked_values,
     milliseconds,
 )
 from django_counter.exceptions import (
     CounterConfigError,
+    CounterError,
     CounterIdempotencyError,
     CounterOverflow,
 )
@@ -105,6 +109,15 @@ class MemoryCounter(Counter):
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
     ) -> int:
         return self.increment(key, value, ttl, idempotency_key=idempotency_key)
+
+    def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        milliseconds(ttl)
+        operations = [Operation("increment", (key, each, ttl), {}) for key, each in checked.items()]
+        return checked_sums(dict(zip(checked, _applied(self, operations), strict=True)))
+
+    async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        return self.multi_increment(values, ttl)
 
     def get(self, key: str) -> int:
         check_key(key)
@@ -272,6 +285,13 @@ class MemoryCounter(Counter):
     async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
         return self.scan_page(prefix, cursor)
 
+    def run_all(self, operations: Sequence[Operation]) -> list[Any]:
+        _applied(MemoryCounter(), operations)  # a bad argument is refused before anything is done
+        return _applied(self, operations)
+
+    async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
+        return self.run_all(operations)
+
     def close(self) -> None:
         """See Counter.close(): there is nothing to drop, and the counters stay."""
 
@@ -374,6 +394,16 @@ class MemoryCounter(Counter):
         if len(self._stored) >= self._sweep_at:
             self._stored = {key: each for key, each in self._stored.items() if each.live(now)}
             self._sweep_at = max(SWEEP_AT, 2 * len(self._stored))
+
+
+def _applied(counter: MemoryCounter, operations: Iterable[Operation]) -> list[Any]:
+    outcomes = []
+    for name, arguments, keywords in operations:
+        try:
+            outcomes.append(getattr(counter, name)(*arguments, **keywords))
+        except CounterError as error:
+            outcomes.append(error)
+    return outcomes
 
 
 def _refused(answer: object) -> bool:

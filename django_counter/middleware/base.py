@@ -1,13 +1,15 @@
 """A counter that forwards every operation to the next one."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from django_counter.base import (
     Budget,
     Counter,
     DecrementResult,
     Entry,
+    Operation,
     Page,
     Timer,
     TimerResult,
@@ -15,7 +17,9 @@ from django_counter.base import (
     checked_budgets,
     checked_keys,
     checked_timers,
+    checked_values,
 )
+from django_counter.exceptions import CounterError, gravest
 from django_counter.idempotency import keyword
 
 
@@ -23,7 +27,8 @@ class CounterMiddleware(Counter):
     """The base of middleware: it forwards everything to `self.next`.
 
     Override `around` to surround every operation, or the method of one operation, and its
-    async twin, to change that one.
+    async twin, to change that one. A batch comes through as one call, `run_all`, and not through
+    the methods of its operations. What around() sees of its errors is one of the gravest.
     """
 
     def __init__(self, next: Counter) -> None:
@@ -48,6 +53,16 @@ class CounterMiddleware(Counter):
     ) -> int:
         with self.around("increment", (key,)):
             return await self.next.aincrement(key, value, ttl, **keyword(idempotency_key))
+
+    def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        with self.around("multi_increment", tuple(checked)):
+            return self.next.multi_increment(checked, ttl)
+
+    async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        with self.around("multi_increment", tuple(checked)):
+            return await self.next.amulti_increment(checked, ttl)
 
     def get(self, key: str) -> int:
         with self.around("get", (key,)):
@@ -180,6 +195,18 @@ class CounterMiddleware(Counter):
         with self.around("scan_page", ()):
             return await self.next.ascan_page(prefix, cursor)
 
+    def run_all(self, operations: Sequence[Operation]) -> list[Any]:
+        with _outcomes(len(operations)) as outcomes, self.around("run_all", _keys(operations)):
+            outcomes += self.next.run_all(operations)
+            _raise_gravest(outcomes)
+        return outcomes
+
+    async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
+        with _outcomes(len(operations)) as outcomes, self.around("run_all", _keys(operations)):
+            outcomes += await self.next.arun_all(operations)
+            _raise_gravest(outcomes)
+        return outcomes
+
     def close(self) -> None:
         with self.around("close", ()):
             self.next.close()
@@ -190,3 +217,24 @@ class CounterMiddleware(Counter):
 
 
 _NOTHING = nullcontext()
+
+
+def _keys(operations: Sequence[Operation]) -> tuple[str, ...]:
+    return tuple(key for operation in operations for key in operation.keys)
+
+
+@contextmanager
+def _outcomes(count: int) -> Iterator[list[Any]]:
+    """Yield a list for so many outcomes: one error for all, where it is raised before there are."""
+    outcomes: list[Any] = []
+    try:
+        yield outcomes
+    except CounterError as error:
+        outcomes += [error] * (count - len(outcomes))
+
+
+def _raise_gravest(outcomes: list[Any]) -> None:
+    """Raise, for around() to see it, how a batch failed."""
+    errors = [each for each in outcomes if isinstance(each, CounterError)]
+    if errors:
+        raise gravest(errors)

@@ -12,12 +12,15 @@ from django_counter.exceptions import (
     CounterIdempotencyError,
     CounterOutcomeUnknown,
     CounterOverflow,
+    CounterPartlyApplied,
     CounterTypeError,
     CounterUnavailable,
+    gravest,
 )
 from django_counter.middleware.base import CounterMiddleware
 from django_counter.signals import circuit_closed, circuit_opened
 
+FAILURES = (CounterUnavailable, CounterOutcomeUnknown)
 SLICES = 10  # of the time that is looked back on; the oldest is dropped as a whole
 
 
@@ -25,7 +28,8 @@ class CircuitBreakerMiddleware(CounterMiddleware):
     """Raise CounterUnavailable at once while too many of the recent calls failed.
 
     The circuit opens when, of at least `calls` calls in `within` seconds, `share` or more failed:
-    with CounterUnavailable or CounterOutcomeUnknown. Other errors of a server's are answers, and a
+    with CounterUnavailable or CounterOutcomeUnknown. A batch, or a multi_increment(), is one call,
+    and failed if one of its operations did. Other errors of a server's are answers, and a
     CounterConfigError, which waiting does not heal, comes through uncounted. After `open_for`
     seconds one call is let through, to probe: it closes the circuit, or opens it anew.
 
@@ -79,8 +83,15 @@ class CircuitBreakerMiddleware(CounterMiddleware):
     def _watched(self, probe: bool) -> Iterator[None]:
         try:
             yield
-        except (CounterUnavailable, CounterOutcomeUnknown) as error:
+        except FAILURES as error:
             self._failed(probe, error)
+            raise
+        except CounterPartlyApplied as error:
+            worst = gravest(error.errors.values())
+            if isinstance(worst, FAILURES):
+                self._failed(probe, worst)
+            else:
+                self._answered(probe)
             raise
         except (CounterTypeError, CounterOverflow, CounterIdempotencyError):
             self._answered(probe)

@@ -1,18 +1,18 @@
 """Another alias, wherever a counter is unavailable."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from django_counter.base import Counter
+from django_counter.base import Counter, Operation, Ttl, checked_sums, checked_values, milliseconds
 from django_counter.exceptions import CounterUnavailable
 from django_counter.handler import counters
 from django_counter.middleware.base import CounterMiddleware
 
-Operation = TypeVar("Operation", bound=Callable[..., Any])
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def _or_fallback(operation: Operation) -> Operation:
+def _or_fallback(operation: Method) -> Method:
     @wraps(operation)
     def ask(self: "FallbackMiddleware", *args: Any, **kwargs: Any) -> Any:
         args, kwargs = _twice(args, kwargs)
@@ -21,10 +21,10 @@ def _or_fallback(operation: Operation) -> Operation:
         except CounterUnavailable:
             return operation(self.fallback, *args, **kwargs)
 
-    return cast(Operation, ask)
+    return cast(Method, ask)
 
 
-def _aor_fallback(operation: Operation) -> Operation:
+def _aor_fallback(operation: Method) -> Method:
     @wraps(operation)
     async def ask(self: "FallbackMiddleware", *args: Any, **kwargs: Any) -> Any:
         args, kwargs = _twice(args, kwargs)
@@ -33,7 +33,7 @@ def _aor_fallback(operation: Operation) -> Operation:
         except CounterUnavailable:
             return await operation(self.fallback, *args, **kwargs)
 
-    return cast(Operation, ask)
+    return cast(Method, ask)
 
 
 def _twice(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -48,6 +48,7 @@ class FallbackMiddleware(CounterMiddleware):
     """Make each call that raises CounterUnavailable on another alias instead.
 
     The next call asks this counter first again. What was counted on the other alias stays there.
+    Of a batch, and of multi_increment(), it makes what was unavailable.
     An unknown outcome is not repeated: it may have been applied. Nor is a scan, whose pages follow
     each other.
     """
@@ -80,3 +81,40 @@ class FallbackMiddleware(CounterMiddleware):
     aset = _aor_fallback(CounterMiddleware.aset)
     entry = _or_fallback(CounterMiddleware.entry)
     aentry = _aor_fallback(CounterMiddleware.aentry)
+
+    def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        outcomes = self.run_all(_increments(checked, ttl))
+        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+
+    async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        outcomes = await self.arun_all(_increments(checked, ttl))
+        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+
+    def run_all(self, operations: Sequence[Operation]) -> list[Any]:
+        outcomes = super().run_all(operations)
+        away = _unavailable(outcomes)
+        if away:
+            again = self.fallback.run_all([operations[number] for number in away])
+            for number, outcome in zip(away, again, strict=True):
+                outcomes[number] = outcome
+        return outcomes
+
+    async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
+        outcomes = await super().arun_all(operations)
+        away = _unavailable(outcomes)
+        if away:
+            again = await self.fallback.arun_all([operations[number] for number in away])
+            for number, outcome in zip(away, again, strict=True):
+                outcomes[number] = outcome
+        return outcomes
+
+
+def _increments(values: dict[str, int], ttl: Ttl) -> list[Operation]:
+    milliseconds(ttl)
+    return [Operation("increment", (key, value, ttl), {}) for key, value in values.items()]
+
+
+def _unavailable(outcomes: list[Any]) -> list[int]:
+    return [number for number, each in enumerate(outcomes) if isinstance(each, CounterUnavailable)]

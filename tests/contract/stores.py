@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import redis
@@ -12,7 +13,7 @@ from fakeredis import FakeRedisConnection
 
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
-from django_counter.base import Counter, Entry
+from django_counter.base import Batch, Counter, Entry
 from tests.clusters import FACTORY, Cluster
 
 PATIENCE = 10.0  # seconds
@@ -118,6 +119,17 @@ class Blocking:
             return self._runner.run(twin(*args, **kwargs))
 
         return call
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        batch = self._counter.batch()
+        self._runner.run(batch.__aenter__())
+        try:
+            yield batch
+        except BaseException as error:
+            self._runner.run(batch.__aexit__(type(error), error, None))
+            raise
+        self._runner.run(batch.__aexit__(None, None, None))
 
     def scan(self, *args: Any, **kwargs: Any) -> Iterator[Entry]:
         entries: Any = self._counter.ascan(*args, **kwargs)

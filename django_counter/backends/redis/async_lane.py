@@ -1,9 +1,9 @@
 """The way of asynchronous calls to the server: one connection for each event loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of
+from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of, parts
 from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
@@ -42,6 +42,21 @@ class AsyncLane:
             for call, reply in zip(calls, replies, strict=True)
         ]
 
+    async def send_all(
+        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
+    ) -> list[Answer | CounterError]:
+        """See Lane.send_all()."""
+        if not commands:
+            return []
+        deadline = asyncio.get_running_loop().time() + self._server.timeout
+        replies = await self.exchange_all(commands, deadline)
+        return [
+            await self._settle(call(number), reply, deadline)
+            if isinstance(reply, BaseException)
+            else reply
+            for number, reply in enumerate(replies)
+        ]
+
     async def exchange(self, command: Command, deadline: float) -> Reply:
         """See Lane.exchange(). The deadline is by the time of the event loop."""
         pipeline = await self._enter()
@@ -55,12 +70,15 @@ class AsyncLane:
     ) -> list[Reply | BaseException]:
         """See Lane.exchange_all()."""
         pipeline = await self._enter()
+        replies: list[Reply | BaseException] = []
         try:
-            return await pipeline.ask_all(commands, deadline)
+            for part in parts(commands):
+                replies += await pipeline.ask_all(part, deadline)
         except DRIVER_ERRORS as error:
-            return [error] * len(commands)
+            replies += [error] * (len(commands) - len(replies))
         finally:
             pipeline.leave()
+        return replies
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
@@ -90,6 +108,8 @@ class AsyncLane:
     async def _settle(
         self, call: Call[Answer], reply: Reply | BaseException, deadline: float
     ) -> Answer | CounterError:
+        if isinstance(reply, CounterError):  # one that no try heals
+            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = await self._repeat(call, reply, deadline)

@@ -1,6 +1,6 @@
 """One operation on its way to the server."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import hiredis
@@ -14,6 +14,8 @@ Reply: TypeAlias = Any  # int, bytes, None or a list of them, as the command ans
 # Returns the bytes of a command.
 pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # takes all
 
+
+MAX_TOGETHER = 10_000  # commands that leave in one write: each side keeps what the other is to read
 
 Answer = TypeVar("Answer", covariant=True)
 
@@ -39,6 +41,12 @@ def raw(reply: Reply, key: str) -> Any:
 def packed(commands: Iterable[Command]) -> bytes:
     """Return the bytes of several commands."""
     return b"".join(map(pack, commands))
+
+
+def parts(commands: Sequence[Command]) -> Iterator[Sequence[Command]]:
+    """Yield the commands in parts that may leave in one write."""
+    for start in range(0, len(commands), MAX_TOGETHER):
+        yield commands[start : start + MAX_TOGETHER]
 
 
 def commands_of(calls: Sequence[Call[Any]]) -> list[Command]:

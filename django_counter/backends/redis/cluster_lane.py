@@ -1,7 +1,7 @@
 """The ways of calls to a cluster: a lane to each of its nodes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -41,12 +41,21 @@ class ClusterLane:
     def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See Lane.call_all(). Each node gets its calls in one write."""
         deadline = self._deadline()
-        routes = [self._route(call, deadline) for call in calls]
+        routes = [self._route_or_error(call, deadline) for call in calls]
         replies: dict[Route, Reply | Exception] = {}
         for node, group in by_node(routes).items():
             found = self._exchange_all(node, group, deadline)
             replies.update(zip(group, found, strict=True))
-        return [self._settle(route, replies[route], deadline) for route in routes]
+        return [
+            self._settle(route, replies[route], deadline) if isinstance(route, Route) else route
+            for route in routes
+        ]
+
+    def send_all(
+        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
+    ) -> list[Answer | CounterError]:
+        """See Lane.send_all(). Their calls know where they go."""
+        return self.call_all([call(number) for number in range(len(commands))])
 
     def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
         """See Lane.together()."""
@@ -80,6 +89,12 @@ class ClusterLane:
         if not self._topology.known:
             self._learn(call, deadline)
         return Route(call, self._topology)
+
+    def _route_or_error(self, call: Call[Any], deadline: float) -> Route | CounterError:
+        try:
+            return self._route(call, deadline)
+        except CounterError as error:
+            return error
 
     def _exchange(self, route: Route, deadline: float) -> Reply:
         lane = self._lane(route.node)
@@ -116,6 +131,8 @@ class ClusterLane:
     def _settle(
         self, route: Route, reply: Reply | Exception, deadline: float
     ) -> Any | CounterError:
+        if isinstance(reply, CounterError):
+            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = self._go_on(route, reply, deadline)
@@ -159,7 +176,7 @@ class AsyncClusterLane:
     async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See ClusterLane.call_all(). All nodes are asked at the same time."""
         deadline = self._deadline()
-        routes = [await self._route(call, deadline) for call in calls]
+        routes = [await self._route_or_error(call, deadline) for call in calls]
         groups = by_node(routes)
         found = await asyncio.gather(
             *(self._exchange_all(node, group, deadline) for node, group in groups.items())
@@ -167,7 +184,18 @@ class AsyncClusterLane:
         replies: dict[Route, Reply | BaseException] = {}
         for group, each in zip(groups.values(), found, strict=True):
             replies.update(zip(group, each, strict=True))
-        return [await self._settle(route, replies[route], deadline) for route in routes]
+        return [
+            await self._settle(route, replies[route], deadline)
+            if isinstance(route, Route)
+            else route
+            for route in routes
+        ]
+
+    async def send_all(
+        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
+    ) -> list[Answer | CounterError]:
+        """See ClusterLane.send_all()."""
+        return await self.call_all([call(number) for number in range(len(commands))])
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
@@ -199,6 +227,12 @@ class AsyncClusterLane:
         if not self._topology.known:
             await self._learn(call, deadline)
         return Route(call, self._topology)
+
+    async def _route_or_error(self, call: Call[Any], deadline: float) -> Route | CounterError:
+        try:
+            return await self._route(call, deadline)
+        except CounterError as error:
+            return error
 
     async def _exchange(self, route: Route, deadline: float) -> Reply:
         lane = self._lane(route.node)
@@ -235,6 +269,8 @@ class AsyncClusterLane:
     async def _settle(
         self, route: Route, reply: Reply | BaseException, deadline: float
     ) -> Any | CounterError:
+        if isinstance(reply, CounterError):
+            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = await self._go_on(route, reply, deadline)
@@ -257,9 +293,10 @@ class AsyncClusterLane:
         fail(call._replace(safe=True), failure)
 
 
-def by_node(routes: Sequence[Route]) -> dict[Address | None, list[Route]]:
-    """Return the routes in groups of one node each."""
+def by_node(routes: Sequence[Route | CounterError]) -> dict[Address | None, list[Route]]:
+    """Return the routes that are known, in groups of one node each."""
     groups: dict[Address | None, list[Route]] = {}
     for route in routes:
-        groups.setdefault(route.node, []).append(route)
+        if isinstance(route, Route):
+            groups.setdefault(route.node, []).append(route)
     return groups

@@ -1,10 +1,10 @@
 """The operations as Redis commands: which one each is, and what its reply means."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django_counter.backends.redis.call import Answer, Call, Reply, raw
+from django_counter.backends.redis.call import Answer, Call, Command, Reply, raw
 from django_counter.backends.redis.lanes import lanes
 from django_counter.backends.redis.scripts import script, script_once
 from django_counter.backends.redis.tokens import token_call, token_name
@@ -16,6 +16,7 @@ from django_counter.base import (
     Counter,
     DecrementResult,
     Entry,
+    Operation,
     Page,
     Timer,
     TimerResult,
@@ -27,8 +28,10 @@ from django_counter.base import (
     checked_budgets,
     checked_keys,
     checked_refund,
+    checked_sums,
     checked_timers,
     checked_value,
+    checked_values,
     milliseconds,
 )
 from django_counter.exceptions import CounterError, CounterTypeError
@@ -76,13 +79,46 @@ class RedisCounter(Counter):
     ) -> int:
         return await self._async_lane.call(self._increment(key, value, ttl, idempotency_key))
 
-    def _increment(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call[int]:
+    def _increment(
+        self, key: str, value: int, ttl: Ttl, idempotency_key: str | None = None
+    ) -> Call[int]:
         check_key(key)
         value = checked_value(value)
         if ttl is None and idempotency_key is None:
             command = ("INCRBY", self._prefix + key, str(value))
             return Call(command, "increment", key, _integer, value)
         return self._add(key, value, ttl, "increment", value, idempotency_key)
+
+    def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        if ttl is None:
+            outcomes = self._lane.send_all(*self._increments(checked))
+        else:
+            outcomes = self._lane.call_all(self._increments_with_ttl(checked, ttl))
+        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+
+    async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
+        checked = checked_values(values)
+        if ttl is None:
+            outcomes = await self._async_lane.send_all(*self._increments(checked))
+        else:
+            outcomes = await self._async_lane.call_all(self._increments_with_ttl(checked, ttl))
+        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+
+    def _increments(
+        self, values: dict[str, int]
+    ) -> tuple[list[Command], Callable[[int], Call[int]]]:
+        """Return the commands that add values, and what makes the call of one of them."""
+        prefix = self._prefix
+        commands: list[Command] = [
+            ("INCRBY", prefix + key, str(value)) for key, value in values.items()
+        ]
+        keys = list(values)
+        return commands, lambda number: self._increment(keys[number], values[keys[number]], None)
+
+    def _increments_with_ttl(self, values: dict[str, int], ttl: Ttl) -> list[Call[int]]:
+        milliseconds(ttl)  # refused without values, too
+        return [self._increment(key, value, ttl) for key, value in values.items()]
 
     def get(self, key: str) -> int:
         return self._lane.call(self._get(key))
@@ -120,7 +156,9 @@ class RedisCounter(Counter):
     ) -> int:
         return await self._async_lane.call(self._decrement(key, value, ttl, idempotency_key))
 
-    def _decrement(self, key: str, value: int, ttl: Ttl, idempotency_key: str | None) -> Call[int]:
+    def _decrement(
+        self, key: str, value: int, ttl: Ttl, idempotency_key: str | None = None
+    ) -> Call[int]:
         check_key(key)
         value = checked_amount(value)
         if ttl is None and idempotency_key is None:
@@ -155,7 +193,7 @@ class RedisCounter(Counter):
         return await self._async_lane.call(self._decrement_if_exists(key, value, idempotency_key))
 
     def _decrement_if_exists(
-        self, key: str, value: int, idempotency_key: str | None
+        self, key: str, value: int, idempotency_key: str | None = None
     ) -> Call[DecrementResult]:
         check_key(key)
         value = checked_amount(value)
@@ -198,7 +236,7 @@ class RedisCounter(Counter):
         return await self._async_lane.call(self._take(budgets, cost, idempotency_key))
 
     def _take(
-        self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None
+        self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None = None
     ) -> Call[list[DecrementResult]]:
         budgets = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
@@ -236,7 +274,7 @@ class RedisCounter(Counter):
         return await self._async_lane.call(self._advance(timers, cost, idempotency_key))
 
     def _advance(
-        self, timers: Sequence[Timer], cost: int, idempotency_key: str | None
+        self, timers: Sequence[Timer], cost: int, idempotency_key: str | None = None
     ) -> Call[list[TimerResult]]:
         timers = checked_timers(timers)
         cost = checked_amount(cost, "cost")
@@ -336,6 +374,18 @@ class RedisCounter(Counter):
         """Return the keys in groups that one command may name."""
         return self._lane.together(self._prefix, keys) if keys else []
 
+    def run_all(self, operations: Sequence[Operation]) -> list[Any]:
+        return self._lane.call_all(self._calls(operations))
+
+    async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
+        return await self._async_lane.call_all(self._calls(operations))
+
+    def _calls(self, operations: Sequence[Operation]) -> list[Call[Any]]:
+        return [
+            _BUILDERS[name](self, *arguments, **keywords)
+            for name, arguments, keywords in operations
+        ]
+
     def close(self) -> None:
         self._lane.close()
 
@@ -363,6 +413,21 @@ class RedisCounter(Counter):
         command = ("EVALSHA", script.digest, str(len(places)), *places, *words)
         return Call(command, operation, ", ".join(keys), parse, value, safe, script, bool(once))
 
+
+# What makes the call of each operation that a batch may have.
+_BUILDERS: dict[str, Callable[..., Call[Any]]] = {
+    "increment": RedisCounter._increment,
+    "get": RedisCounter._get,
+    "decrement": RedisCounter._decrement,
+    "decrement_if_exists": RedisCounter._decrement_if_exists,
+    "set_if_not_exists": RedisCounter._set_if_not_exists,
+    "delete": RedisCounter._delete,
+    "take": RedisCounter._take,
+    "refund": RedisCounter._refund,
+    "advance": RedisCounter._advance,
+    "set": RedisCounter._set,
+    "entry": RedisCounter._entry,
+}
 
 # The number of a node, and where its scan goes on, below 2**64 for sure.
 _CURSOR = re.compile("([0-9]{1,4}):([0-9]{1,19}|1[0-8][0-9]{18})")

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 
 from django_counter.backends.redis.call import (
@@ -13,6 +13,7 @@ from django_counter.backends.redis.call import (
     commands_of,
     pack,
     packed,
+    parts,
 )
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
 from django_counter.backends.redis.errors import (
@@ -26,7 +27,7 @@ from django_counter.backends.redis.errors import (
     reply_lost,
 )
 from django_counter.backends.redis.server import Server
-from django_counter.exceptions import CounterError
+from django_counter.exceptions import CounterConfigError, CounterError
 
 
 class Lane:
@@ -58,6 +59,19 @@ class Lane:
         replies = self.exchange_all(commands_of(calls), deadline)
         return [
             self._settle(call, reply, deadline) for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def send_all(
+        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
+    ) -> list[Answer | CounterError]:
+        """See call_all(): the replies are the answers. `call` makes the call of a failed one."""
+        if not commands:
+            return []
+        deadline = monotonic() + self._server.timeout
+        replies = self.exchange_all(commands, deadline)
+        return [
+            self._settle(call(number), reply, deadline) if isinstance(reply, Exception) else reply
+            for number, reply in enumerate(replies)
         ]
 
     def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
@@ -105,18 +119,27 @@ class Lane:
         return reply
 
     def exchange_all(self, commands: Sequence[Command], deadline: float) -> list[Reply | Exception]:
-        """Return for each command its reply, or one of FAILURES; they leave in one write."""
+        """Return for each command its reply, or one of FAILURES or a CounterConfigError.
+
+        They leave in one write, or in several where that would be too long a one.
+        """
         replies: list[Reply | Exception] = []
+        sent = 0
         try:
             connection = self._pop() or self._server.connect(deadline)
-        except DRIVER_ERRORS as error:
+        except (*DRIVER_ERRORS, CounterConfigError) as error:
             return [error] * len(commands)
         try:
-            connection.send(packed(commands))
-            connection.receive_all(replies, len(commands), deadline)
+            for part in parts(commands):
+                if sent and monotonic() >= deadline:
+                    raise TimeoutError("no time is left")
+                sent += len(part)
+                connection.send(packed(part))
+                connection.receive_all(replies, sent, deadline)
         except DRIVER_ERRORS as error:
             connection.close()
-            return replies + [reply_lost(error)] * (len(commands) - len(replies))
+            replies += [reply_lost(error)] * (sent - len(replies))
+            return replies + [error] * (len(commands) - sent)
         self._idle.append(connection)
         return replies
 
@@ -135,6 +158,8 @@ class Lane:
     def _settle(
         self, call: Call[Answer], reply: Reply | Exception, deadline: float
     ) -> Answer | CounterError:
+        if isinstance(reply, CounterError):  # one that no try heals
+            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = self._go_on(call, reply, deadline)
