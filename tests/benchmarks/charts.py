@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 INK = "#7a8088"  # for text and lines, on white and on black
 PEER, OURS = "#9aa3ad", "#2f81f7"
-OUR_WORDS = ("counter.", "RateLimit", "django-counter", "BufferedMiddleware", "@rate_limit")
+OURS_BEGIN = ("counter.", "RateLimit", "BufferedMiddleware", "@rate_limit")
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "django-counter",  # the same names of shapes each time
@@ -41,7 +41,7 @@ def _draw(table: dict[str, Any], path: Path) -> None:
     values = [row[column] if isinstance(row[column], list) else [row[column]] * 3 for row in rows]
     medians = [median for _, median, _ in values]
     errors = [[m - low for low, m, _ in values], [high - m for _, m, high in values]]
-    colors = [OURS if any(word in name for word in OUR_WORDS) else PEER for name in names]
+    colors = [OURS if name.startswith(OURS_BEGIN) else PEER for name in names]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 0.6 + 0.3 * len(rows)), layout="constrained")
         axes = figure.subplots()

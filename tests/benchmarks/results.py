@@ -29,7 +29,8 @@ class Section:
     notes: list[str] = field(default_factory=list)  # how the peers are set up, and what is what
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        shortened: dict[str, Any] = _shortened(asdict(self))
+        return shortened
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,12 @@ class Bench:
 def from_environment() -> Bench:
     port = int(os.environ["BENCH_PORT"])
     return Bench(port, os.environ["BENCH_REDIS_URL"], bool(os.environ.get("QUICK")))
+
+
+def _shortened(value: Any) -> Any:
+    """Leave five digits of a number: more are not measured."""
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(each) for each in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
