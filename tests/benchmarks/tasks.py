@@ -112,7 +112,7 @@ def at(runner: asyncio.Runner, clients: Clients, level: int) -> Rounds:
     ]
     if level > 1:
         contenders.append(Contender(PIPELINES, _pipelined(runner, clients, level)))
-    return interleave(contenders, clients.bench.rounds(40), SECONDS)
+    return interleave(contenders, clients.bench.rounds(30), SECONDS)
 
 
 def _block(runner: asyncio.Runner, increment: Increment, tasks: int) -> Callable[[int], None]:

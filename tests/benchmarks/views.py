@@ -96,7 +96,7 @@ def through_gunicorn(bench: Bench) -> Rounds:
     with gunicorn() as (port, worker):
         for view in VIEWS:
             wrk(port, view, 1)
-        for _ in range(3 if bench.quick else 9):
+        for _ in range(3 if bench.quick else 6):
             for view in VIEWS:
                 before = cpu_seconds(worker)
                 requests, rate = wrk(port, view, seconds)
