@@ -5,7 +5,7 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults screenshots lint matrix clean
+.PHONY: help demo test faults bench screenshots lint matrix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,10 @@ endif
 
 faults: .venv/.test ## Print what holds under faults (FULL=1 for the full sizes; ARGS="-k chaos")
 	$(BIN)/python -m tests.figures $(ARGS)
+
+bench: .venv/.bench ## Measure against the field, 15 minutes (QUICK=1; ONLY="decisions views")
+	@command -v wrk >/dev/null || echo "wrk is missing, and with it the requests through gunicorn: apt-get install wrk" >&2
+	QUICK="$(QUICK)" ONLY="$(ONLY)" $(BIN)/python -m tests.benchmarks
 
 screenshots: .venv/.test ## Take the pictures of the documentation anew, with Chromium
 	SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser

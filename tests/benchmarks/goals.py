@@ -1,0 +1,62 @@
+"""What is to be reached, and whether it is."""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Goal(NamedTuple):
+    subject: str
+    table: str
+    figure: str
+    sign: str  # "<=" or ">="
+    bound: float
+    unit: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.sign} {self.bound:g} {self.unit}".strip()
+
+
+TABLES = ("operations", "decisions", "tasks", "threads", "bulk", "views", "growth")
+FLOOR, RAW = "x floor", "x a raw EVALSHA"
+ASYNC, POOL = "x redis.asyncio", "x redis-py's pool"
+GOALS = (
+    Goal("increment", "operations", "increment / floor", "<=", 1.35, FLOOR),
+    Goal("", "operations", "redis-py incrby / increment", ">=", 2.7, "x redis-py's incrby"),
+    Goal("", "operations", "increment, CPU us", "<=", 30, "us of client CPU"),
+    Goal("decision, allowed", "decisions", "allowed / raw EVALSHA", "<=", 1.6, RAW),
+    Goal("", "decisions", "allowed, round trips", "<=", 1, "round trip"),
+    Goal("", "decisions", "allowed: fastest peer / hit", ">=", 2, "x the fastest peer"),
+    Goal("", "decisions", "allowed: django-ratelimit / hit", ">=", 5, "x django-ratelimit"),
+    Goal("first hit of a window", "decisions", "first hit, round trips", "<=", 1, "round trip"),
+    Goal("decision, denied", "decisions", "denied / raw EVALSHA", "<=", 1.5, RAW),
+    Goal("", "decisions", "denied, round trips", "<=", 1, "round trip"),
+    Goal("", "decisions", "denied: fastest peer / hit", ">=", 2, "x the fastest peer"),
+    Goal("", "decisions", "denied: django-ratelimit / hit", ">=", 5, "x django-ratelimit"),
+    Goal("denied again, deny cache on", "decisions", "denied again, us", "<=", 2, "us"),
+    Goal("", "decisions", "denied again, round trips", "<=", 0, "round trips"),
+    Goal("async, 1 task", "tasks", "1", ">=", 2, ASYNC),
+    Goal("async, 16 tasks", "tasks", "16", ">=", 12, ASYNC),
+    Goal("async, 256 tasks", "tasks", "256", ">=", 20, ASYNC),
+    Goal("async, 2,000 tasks", "tasks", "errors at 2,000", "<=", 0, "errors"),
+    Goal("1 thread", "threads", "1", ">=", 2.7, POOL),
+    Goal("4 threads", "threads", "4", ">=", 2.7, POOL),
+    Goal("16 threads", "threads", "16", ">=", 2.4, POOL),
+    Goal("multi_get of 10,000 keys", "bulk", "multi_get 10,000 / floor", "<=", 3, FLOOR),
+    Goal("batch() of 1,000", "bulk", "pipeline / batch", ">=", 5, "x redis-py's pipeline"),
+    Goal("multi_increment of 1,000", "bulk", "pipeline / multi_increment", ">=", 5, "x as well"),
+    Goal("BufferedMiddleware", "bulk", "direct / buffered", ">=", 20, "x direct increments"),
+    Goal(
+        "added to a request", "views", "added / django-ratelimit", "<=", 0.35, "x django-ratelimit"
+    ),
+    Goal("from 1 to 10 million keys", "growth", "cost 10M / 1M", "<=", 1.1, "x the cost per call"),
+    Goal("", "growth", "scan 10M / 1M", "<=", 11, "x the CPU of a scan"),
+    Goal("10 million calls", "growth", "client growth, MiB", "<=", 1, "MiB more of the client"),
+)
+
+
+def held(goal: Goal, value: Any) -> bool:
+    """Return whether a figure, or the median of one, reaches its goal."""
+    reaches: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+    return reaches[goal.sign](value[1] if isinstance(value, list) else value, goal.bound)
