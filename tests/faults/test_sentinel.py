@@ -1,7 +1,7 @@
 """A master that is found through Sentinel."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,12 +16,6 @@ from tests.sentinels import Watched
 from tests.servers import free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[Watched]:
-    with sentinels.watched(valkey_binary()) as watched:
-        yield watched
 
 
 @pytest.fixture
@@ -81,6 +75,50 @@ def test_no_sentinel_is_unavailable(
     counter = make_counter(sentinels.URL, **sentinels.options_of() | nowhere)
     with pytest.raises(CounterUnavailable):
         call(counter, "increment", "key")
+
+
+def test_a_sentinel_is_left_when_it_has_answered(
+    call: Caller, counter: RedisCounter, watched: Watched
+) -> None:
+    call(counter, "increment", "key")
+    with admin_of(watched.sentinel) as admin:
+        assert eventually(lambda: len(admin.client_list()) == 1)  # the admin's
+
+
+def test_the_sentinel_that_answered_is_asked_first_the_next_time(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    watched.promote(watched.first)
+    with Proxy(free_port()) as gone:
+        addresses = [("127.0.0.1", port) for port in (gone.port, watched.sentinel.port)]
+        options = sentinels.options_of() | {"SENTINELS": addresses}
+        counter = make_counter(sentinels.URL, **options)
+        gone.refusing = True
+        call(counter, "increment", "key")
+        asked = gone.accepted
+        call(counter, "close")
+        call(counter, "increment", "key")
+        assert gone.accepted == asked > 0
+
+
+def test_a_call_cancelled_while_sentinels_are_asked_harms_no_other(
+    counter: RedisCounter, watched: Watched
+) -> None:
+    async def main(pause: float) -> None:
+        calls = [asyncio.create_task(counter.aget(f"key-{number}")) for number in range(9)]
+        await asyncio.sleep(pause)
+        for each in calls[::3]:
+            each.cancel()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        for number, answer in enumerate(answers):
+            assert answer == number or isinstance(answer, asyncio.CancelledError)
+
+    for number in range(9):
+        counter.set(f"key-{number}", number)
+    for step in range(40):
+        asyncio.run(main(step / 10_000))
+    with admin_of(watched.sentinel) as admin:
+        assert eventually(lambda: len(admin.client_list()) == 1)
 
 
 @pytest.mark.heavy

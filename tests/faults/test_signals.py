@@ -11,9 +11,11 @@ import pytest
 
 from django_counter import Budget
 from django_counter.backends.redis import RedisCounter
+from tests import sentinels
 from tests.certificates import trusting
 from tests.faults.watch import admin_of, connections_of, eventually
 from tests.figures import sized
+from tests.sentinels import Watched
 from tests.servers import ServerProcess
 
 pytest_plugins = ["tests.faults.fixtures"]
@@ -105,9 +107,10 @@ class Stormy(NamedTuple):
 
     counter: RedisCounter
     server: ServerProcess
+    sentinel: ServerProcess | None = None  # which tells where the server is
 
 
-WAYS = ["tcp", "unix", "RESP2", "RESP3", "TLS"]
+WAYS = ["tcp", "unix", "RESP2", "RESP3", "TLS", "Sentinel"]
 
 
 @pytest.fixture(params=WAYS)
@@ -123,6 +126,11 @@ def way_of(way: str, fixture: Callable[[str], Any], make: Callable[..., RedisCou
     if way == "TLS":
         server, options = fixture("tls_server"), trusting(fixture("authority"))
         url = f"rediss://127.0.0.1:{fixture('tls_port')}/0"
+    elif way == "Sentinel":
+        watched: Watched = fixture("watched")
+        watched.promote(watched.first)
+        options = sentinels.options_of(watched.sentinel)
+        return Stormy(make(sentinels.URL, 10, **options), watched.first, watched.sentinel)
     else:
         server = fixture("valkey")
         url = f"unix://{server.unix_socket}?db=0" if way == "unix" else server.url
@@ -140,6 +148,9 @@ def test_interrupted_calls_neither_take_another_reply_nor_leak_a_connection(
     calls = weather(stormy.counter, hits, least=sized(2_000, 50_000))
     with admin_of(stormy.server) as admin:
         assert eventually(lambda: len(connections_of(stormy.counter, admin)) <= 1)
+    if stormy.sentinel:
+        with admin_of(stormy.sentinel) as admin:
+            assert eventually(lambda: len(admin.client_list()) == 1)  # the admin's
     record_property("figure", f"{calls:,} calls, {hits} or more of them interrupted")
 
 
