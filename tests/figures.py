@@ -31,6 +31,9 @@ ROWS = {
     "garbage": "refused, and left as it was",
     "hot key": "as many successes as credits, 0 left",
     "resharding": "the right values, no error",
+    "hostile identities": "0 collisions, keys of at most 200 bytes, 900 slots for each 1,000",
+    "spoofed addresses": "1 key, less than 1 MiB more memory",
+    "hostile patterns": "touch what begins with them literally, and nothing else",
 }
 
 # The faults that a server, a network or a caller may have, and that tests are marked with.
