@@ -1,15 +1,16 @@
 """A master that is found through Sentinel."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
 from django_counter import CounterUnavailable
 from django_counter.backends.redis import RedisCounter
 from tests import sentinels
 from tests.faults.load import THREADS, Load
-from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
+from tests.faults.operations import ALL, CHANGING, SAFE, Caller, Operation, make
 from tests.faults.proxy import Proxy
 from tests.faults.watch import admin_of, eventually
 from tests.sentinels import Watched
@@ -46,6 +47,40 @@ def test_a_call_to_a_demoted_master_goes_to_its_successor(
         second.set(f"{counter.alias}:key", 10)
         assert make(call, counter, change) == change.result
         assert int(second.get(f"{counter.alias}:{change.key}") or 0) == change.left
+
+
+@pytest.fixture
+def unsynced(watched: Watched) -> Iterator[redis.Redis]:
+    """The first of two servers, to be demoted by `unsynced.replicaof()` and never to sync."""
+    with admin_of(watched.first) as first:
+        yield first
+        first.config_set("replica-serve-stale-data", "yes")
+
+
+def test_a_demoted_master_answers_reads_from_what_it_has_until_a_change_finds_its_successor(
+    call: Caller, counter: RedisCounter, watched: Watched, unsynced: redis.Redis
+) -> None:
+    call(counter, "set", "key", 3)
+    watched.promote(watched.second)
+    unsynced.replicaof("127.0.0.1", free_port())
+    with admin_of(watched.second) as second:
+        second.set(f"{counter.alias}:key", 10)
+    assert call(counter, "get", "key") == 3
+    assert call(counter, "increment", "key") == 11
+    assert call(counter, "get", "key") == 11
+
+
+@pytest.mark.parametrize("safe", SAFE.values(), ids=SAFE.keys())
+def test_a_read_that_a_demoted_master_refuses_goes_to_its_successor(
+    call: Caller, counter: RedisCounter, watched: Watched, unsynced: redis.Redis, safe: Operation
+) -> None:
+    call(counter, "set", "key", 3)
+    watched.promote(watched.second)
+    unsynced.config_set("replica-serve-stale-data", "no")
+    unsynced.replicaof("127.0.0.1", free_port())
+    with admin_of(watched.second) as second:
+        second.set(f"{counter.alias}:key", 10)
+    assert make(call, counter, safe) == safe.result
 
 
 def test_calls_at_once_to_a_demoted_master_all_go_to_its_successor(

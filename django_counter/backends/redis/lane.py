@@ -137,6 +137,8 @@ class Lane:
     ) -> Answer | CounterError:
         try:
             if isinstance(reply, FAILURES):
+                if read_only(reply):
+                    self.close()
                 reply = self._go_on(call, reply, deadline)
             return call.parse(reply, call.key)
         except CounterError as error:
