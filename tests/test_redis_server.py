@@ -186,8 +186,8 @@ def found(
     """The server of an alias whose Sentinel names the embedded Valkey."""
     server = make_server("redis://counters/0", **SENTINEL)
     address = ("127.0.0.1", valkey.port)
-    manager = server._options["connection_pool"]._manager
-    monkeypatch.setattr(manager, "discover_master", {"counters": address}.get)
+    discovery = server._options["connection_pool"]
+    monkeypatch.setattr(discovery, "get_master_address", lambda: address)
     return server
 
 

@@ -1,13 +1,16 @@
 """A master that is found through Sentinel."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from django_counter import CounterUnavailable
+from django_counter import CounterConfigError, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis.sentinels import Discovery
 from tests import sentinels
 from tests.faults.load import THREADS, Load
 from tests.faults.operations import ALL, CHANGING, SAFE, Caller, Operation, make
@@ -99,6 +102,51 @@ def test_a_master_that_sentinel_does_not_know_is_unavailable(
 ) -> None:
     watched.sentinel.command("SENTINEL", "REMOVE", "counters")
     with pytest.raises(CounterUnavailable):
+        call(counter, "increment", "key")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_sentinels_are_asked_in_either_protocol(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched, protocol: int
+) -> None:
+    watched.promote(watched.first)
+    options = sentinels.options_of(watched.sentinel)
+    options["SENTINEL_KWARGS"]["protocol"] = protocol
+    assert call(make_counter(sentinels.URL, **options), "increment", "key") == 1
+
+
+def test_a_master_that_its_sentinel_takes_for_gone_is_not_asked(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    with Proxy(free_port()) as gone:
+        gone.refusing = True
+        sentinel = watched.sentinel
+        sentinel.command("SENTINEL", "MONITOR", "gone", "127.0.0.1", gone.port, 1)
+        sentinel.command("SENTINEL", "SET", "gone", "down-after-milliseconds", 1)
+        assert eventually(lambda: b"s_down" in sentinel.command("SENTINEL", "MASTER", "gone"))
+        counter = make_counter("redis://gone/0", **sentinels.options_of(sentinel))
+        with pytest.raises(CounterUnavailable) as caught:
+            call(counter, "increment", "key")
+        sentinel.command("SENTINEL", "REMOVE", "gone")
+    assert isinstance(caught.value.__cause__, MasterNotFoundError)
+
+
+def test_a_sentinel_with_too_few_others_is_not_believed(watched: Watched) -> None:
+    watched.promote(watched.first)
+    known = [("127.0.0.1", watched.sentinel.port)]
+    for least, believed in [(0, True), (1, False)]:
+        manager = Sentinel(known, min_other_sentinels=least)
+        pool = SentinelConnectionPool(sentinels.NAME, manager)
+        with contextlib.nullcontext() if believed else pytest.raises(MasterNotFoundError):
+            address = Discovery(pool).get_master_address()
+            assert address == ("127.0.0.1", watched.first.port)
+
+
+def test_what_is_no_sentinel_is_a_wrong_setting(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    counter = make_counter(sentinels.URL, **sentinels.options_of(watched.first))
+    with pytest.raises(CounterConfigError, match="lacks the command"):
         call(counter, "increment", "key")
 
 

@@ -12,9 +12,7 @@ class Packer:
 
     def pack(self, *words: str | bytes | int) -> list[bytes]:
         """Return the bytes of a command, which is sent next."""
-        texts = [word if isinstance(word, bytes) else str(word) for word in words]
-        name = texts[0].split()  # of one word or two, such as "SENTINEL MASTERS"
-        return [pack((*name, *texts[1:]))]
+        return [pack(tuple(word if isinstance(word, bytes) else str(word) for word in words))]
 
 
 class DeadlinePacker(Packer):

@@ -26,6 +26,7 @@ from django_counter.backends.redis.connection import (
     DriverConnection,
     SocketConnection,
 )
+from django_counter.backends.redis.options import connection_options
 from django_counter.backends.redis.packers import DeadlinePacker, seconds_left
 from django_counter.backends.redis.sentinels import Discovery
 from django_counter.backends.redis.topology import Address
@@ -42,22 +43,6 @@ KNOWN_CLASSES = {
     sentinel.SentinelManagedSSLConnection: driver_async.SSLConnection,
 }
 
-# What a pool hands to its connections for its own ends, and what our lanes decide themselves.
-_NOT_OURS = {
-    "decode_responses",
-    "event_dispatcher",
-    "health_check_interval",
-    "himport_registry",
-    "maint_notifications_config",
-    "maint_notifications_pool_handler",
-    "orig_host_address",
-    "orig_socket_connect_timeout",
-    "orig_socket_timeout",
-    "retry",
-    "retry_on_error",
-    "retry_on_timeout",
-}
-
 _SYNC_ONLY = {"command_packer", "parser_class"}
 _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
@@ -71,7 +56,7 @@ class Server:
         self._class = pool.connection_class
         self.timeout = _seconds(timeout) or options.get("socket_timeout") or DEFAULT_TIMEOUT
         connect_timeout = options.get("socket_connect_timeout") or self.timeout
-        self._options = {name: options[name] for name in options.keys() - _NOT_OURS} | {
+        self._options = connection_options(pool) | {
             "socket_timeout": self.timeout,
             "socket_connect_timeout": min(connect_timeout, self.timeout),
         }
