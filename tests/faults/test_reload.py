@@ -25,7 +25,8 @@ pytest_plugins = ["tests.faults.fixtures"]
 ROOT = Path(__file__).parents[2]
 CLIENTS = 4
 WORKERS = 2
-RELOADS = sized(3, 20)
+RELOADS = sized(3, 10)
+PATIENCE = 60.0  # seconds; gunicorn ends the old processes before the new ones are there
 
 
 class Answer(NamedTuple):
@@ -40,7 +41,7 @@ class Site(NamedTuple):
     port: int
 
     def ask(self) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", "/")
             return Answer(*map(int, connection.getresponse().read().split()))
@@ -63,11 +64,11 @@ def site(counter: RedisCounter, valkey: ServerProcess) -> Iterator[Site]:
     names = {"URL": f"{valkey.url}?client_name={counter.alias}", "PREFIX": counter.alias}
     site = Site(subprocess.Popen(command, cwd=ROOT, env=os.environ | names), port)
     try:
-        assert eventually(site.listens)
+        assert eventually(site.listens, PATIENCE)
         yield site
     finally:
         site.process.terminate()
-        assert site.process.wait(10) == 0
+        assert site.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.heavy
@@ -91,11 +92,11 @@ def test_a_site_that_is_reloaded_under_load_counts_each_request_once(
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(keep_asking) for _ in range(CLIENTS)]
         try:
-            assert eventually(lambda: answers)
+            assert eventually(lambda: answers, PATIENCE)
             for _ in range(RELOADS):
                 known = {answer.process for answer in answers}
                 site.process.send_signal(signal.SIGHUP)
-                assert eventually(new_process)
+                assert eventually(new_process, PATIENCE)
         finally:
             done.set()
         for each in asking:
