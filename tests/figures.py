@@ -26,11 +26,14 @@ ROWS = {
     "failover": "back within 1 s of the servers, stored <= asked, lost at most what was in flight",
     "partition": "nothing counted twice, what is missing is what the cut-off master acknowledged",
     "outage": "a limited view waits at most 0.3 s, and 0.002 s while the circuit is open",
-    "close, fork, restart": "0 errors in other threads, sums exact",
+    "close, fork, restart": "0 errors in other threads and in reloaded processes, sums exact",
     "int64": "0 answers unlike those of plain Python",
     "garbage": "refused, and left as it was",
     "hot key": "as many successes as credits, 0 left",
     "resharding": "the right values, no error",
+    "hostile identities": "0 collisions, keys of at most 200 bytes, 900 slots for each 1,000",
+    "spoofed addresses": "1 key, less than 1 MiB more memory",
+    "hostile patterns": "touch what begins with them literally, and nothing else",
 }
 
 # The faults that a server, a network or a caller may have, and that tests are marked with.

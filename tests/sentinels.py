@@ -18,15 +18,18 @@ DOWN_AFTER = 500  # milliseconds of silence after which a Sentinel takes a maste
 FAILOVER_TIMEOUT = 2000  # milliseconds
 
 
-def options_of(*sentinels: ServerProcess) -> dict[str, Any]:
-    """Return OPTIONS of a cache whose master these Sentinels know, as documented."""
+def options_of(*sentinels: ServerProcess, timeout: float = 5.0) -> dict[str, Any]:
+    """Return OPTIONS of a cache whose master these Sentinels know, as documented.
+
+    But for the timeout, which a busy machine does not reach.
+    """
     return {
         "CLIENT_CLASS": "django_redis.client.SentinelClient",
         "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
         "SENTINELS": [("127.0.0.1", each.port) for each in sentinels],
         "SENTINEL_KWARGS": {
-            "socket_timeout": 0.2,
-            "socket_connect_timeout": 0.2,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 0),
         },
     }

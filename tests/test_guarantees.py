@@ -1,7 +1,7 @@
 """The settings and the rights that docs/guarantees.md recommends work on real servers."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,11 +9,10 @@ from django.core.checks import run_checks
 
 from django_counter import CounterConfigError
 from django_counter.backends.redis import RedisCounter
-from tests import sentinels
 from tests.clusters import Cluster
 from tests.faults.operations import ALL, Caller, make
 from tests.faults.watch import admin_of, patiently
-from tests.servers import ServerProcess, valkey_binary
+from tests.servers import ServerProcess
 from tests.test_docs import ROOT, blocks
 
 pytest_plugins = ["tests.faults.fixtures"]
@@ -47,7 +46,9 @@ def place(request: pytest.FixtureRequest) -> Callable[..., Any]:
         if way == "one node":
             cache["LOCATION"] = server("valkey").url
         elif way == "Sentinel":
-            cache["OPTIONS"]["SENTINELS"] = [("127.0.0.1", server("watched").sentinel.port)]
+            watched = server("watched")
+            watched.promote(watched.first)
+            cache["OPTIONS"]["SENTINELS"] = [("127.0.0.1", watched.sentinel.port)]
         elif way == "cluster":
             nodes: Cluster = server("cluster")
             cache["LOCATION"] = nodes.location[:2]
@@ -57,13 +58,6 @@ def place(request: pytest.FixtureRequest) -> Callable[..., Any]:
             cache["OPTIONS"]["CONNECTION_POOL_KWARGS"]["ssl_ca_certs"] = root
 
     return place
-
-
-@pytest.fixture
-def watched() -> Iterator[sentinels.Watched]:
-    with sentinels.watched(valkey_binary()) as watched:
-        watched.promote(watched.first)
-        yield watched
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -11,6 +11,11 @@ from django_counter.base import Entry
 from tests.commands.runs import call
 
 HOSTILE = ["*", "[x]", "\\", "?", "a*b"]
+PATTERNS = [
+    pattern
+    for each in ("*", "?", "[x]", "[^x]", "[a-z]", "[", "]", "\\", "\\*", "^", "-", "{x}", "%")
+    for pattern in (each, each * 2, f"x{each}", f"{each}x")
+]
 
 
 def table(out: str) -> list[list[str]]:

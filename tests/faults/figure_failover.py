@@ -77,3 +77,30 @@ def test_a_killed_master_costs_what_its_servers_take_and_what_was_in_flight(
         )
         assert back - failed_over <= GRACE
         assert counted - THREADS <= stored <= counted + unknown
+
+
+@pytest.mark.figure("failover")
+def test_a_master_that_must_have_a_replica_counts_nothing_once_that_is_promoted(
+    make_counter: Callable[..., RedisCounter], record_property: Callable[[str, object], None]
+) -> None:
+    with sentinels.quorum(valkey_binary()) as quorum:
+        quorum.master.command("CONFIG", "SET", "min-replicas-to-write", "1")
+        options = sentinels.options_of(*quorum.sentinels)
+        counter = make_counter(sentinels.URL, timeout=2, **options)
+        with Load(counter) as load:
+            assert load.goes_on()
+            quorum.sentinels[0].command("SENTINEL", "FAILOVER", sentinels.NAME)
+            quorum.wait_for_failover()
+            counted = load.tally["counted"]
+            wait_for(lambda: b"slave" in quorum.master.command("ROLE"))
+            more = load.tally["counted"] - counted
+            assert load.goes_on()
+        stored = counter.get("key")
+    counted, unknown = load.tally["counted"], load.tally["unknown"]
+    record_property(
+        "figure",
+        f"replaced on request: {counted:,} acknowledged, {more} of them by a master replaced, "
+        f"{unknown} unknown, {stored:,} stored",
+    )
+    assert more == 0
+    assert stored <= counted + unknown

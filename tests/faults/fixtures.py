@@ -13,11 +13,13 @@ import pytest
 import redis
 
 from django_counter.backends.redis import RedisCounter
+from tests import sentinels
 from tests.certificates import Authority
 from tests.clusters import FACTORY
 from tests.faults.operations import Caller
 from tests.faults.proxy import Proxy
 from tests.faults.watch import LIMIT_SECONDS, admin_of
+from tests.sentinels import Watched
 from tests.servers import ServerProcess, free_port, redis_binary, valkey_binary
 
 _numbers = itertools.count(1)
@@ -117,6 +119,12 @@ def own_server(server_binary: str) -> Iterator[ServerProcess]:
     """A server of the test's own, to be stopped or spoilt."""
     with ServerProcess(server_binary) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Watched]:
+    with sentinels.watched(valkey_binary()) as watched:
+        yield watched
 
 
 @pytest.fixture(scope="module")

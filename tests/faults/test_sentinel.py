@@ -1,27 +1,25 @@
 """A master that is found through Sentinel."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from django_counter import CounterUnavailable
+from django_counter import CounterConfigError, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis.sentinels import Discovery
 from tests import sentinels
 from tests.faults.load import THREADS, Load
-from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
+from tests.faults.operations import ALL, CHANGING, SAFE, Caller, Operation, make
 from tests.faults.proxy import Proxy
 from tests.faults.watch import admin_of, eventually
 from tests.sentinels import Watched
 from tests.servers import free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[Watched]:
-    with sentinels.watched(valkey_binary()) as watched:
-        yield watched
 
 
 @pytest.fixture
@@ -54,6 +52,40 @@ def test_a_call_to_a_demoted_master_goes_to_its_successor(
         assert int(second.get(f"{counter.alias}:{change.key}") or 0) == change.left
 
 
+@pytest.fixture
+def unsynced(watched: Watched) -> Iterator[redis.Redis]:
+    """The first of two servers, to be demoted by `unsynced.replicaof()` and never to sync."""
+    with admin_of(watched.first) as first:
+        yield first
+        first.config_set("replica-serve-stale-data", "yes")
+
+
+def test_a_demoted_master_answers_reads_from_what_it_has_until_a_change_finds_its_successor(
+    call: Caller, counter: RedisCounter, watched: Watched, unsynced: redis.Redis
+) -> None:
+    call(counter, "set", "key", 3)
+    watched.promote(watched.second)
+    unsynced.replicaof("127.0.0.1", free_port())
+    with admin_of(watched.second) as second:
+        second.set(f"{counter.alias}:key", 10)
+    assert call(counter, "get", "key") == 3
+    assert call(counter, "increment", "key") == 11
+    assert call(counter, "get", "key") == 11
+
+
+@pytest.mark.parametrize("safe", SAFE.values(), ids=SAFE.keys())
+def test_a_read_that_a_demoted_master_refuses_goes_to_its_successor(
+    call: Caller, counter: RedisCounter, watched: Watched, unsynced: redis.Redis, safe: Operation
+) -> None:
+    call(counter, "set", "key", 3)
+    watched.promote(watched.second)
+    unsynced.config_set("replica-serve-stale-data", "no")
+    unsynced.replicaof("127.0.0.1", free_port())
+    with admin_of(watched.second) as second:
+        second.set(f"{counter.alias}:key", 10)
+    assert make(call, counter, safe) == safe.result
+
+
 def test_calls_at_once_to_a_demoted_master_all_go_to_its_successor(
     counter: RedisCounter, watched: Watched
 ) -> None:
@@ -73,6 +105,51 @@ def test_a_master_that_sentinel_does_not_know_is_unavailable(
         call(counter, "increment", "key")
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_sentinels_are_asked_in_either_protocol(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched, protocol: int
+) -> None:
+    watched.promote(watched.first)
+    options = sentinels.options_of(watched.sentinel)
+    options["SENTINEL_KWARGS"]["protocol"] = protocol
+    assert call(make_counter(sentinels.URL, **options), "increment", "key") == 1
+
+
+def test_a_master_that_its_sentinel_takes_for_gone_is_not_asked(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    with Proxy(free_port()) as gone:
+        gone.refusing = True
+        sentinel = watched.sentinel
+        sentinel.command("SENTINEL", "MONITOR", "gone", "127.0.0.1", gone.port, 1)
+        sentinel.command("SENTINEL", "SET", "gone", "down-after-milliseconds", 1)
+        assert eventually(lambda: b"s_down" in sentinel.command("SENTINEL", "MASTER", "gone"))
+        counter = make_counter("redis://gone/0", **sentinels.options_of(sentinel))
+        with pytest.raises(CounterUnavailable) as caught:
+            call(counter, "increment", "key")
+        sentinel.command("SENTINEL", "REMOVE", "gone")
+    assert isinstance(caught.value.__cause__, MasterNotFoundError)
+
+
+def test_a_sentinel_with_too_few_others_is_not_believed(watched: Watched) -> None:
+    watched.promote(watched.first)
+    known = [("127.0.0.1", watched.sentinel.port)]
+    for least, believed in [(0, True), (1, False)]:
+        manager = Sentinel(known, min_other_sentinels=least)
+        pool = SentinelConnectionPool(sentinels.NAME, manager)
+        with contextlib.nullcontext() if believed else pytest.raises(MasterNotFoundError):
+            address = Discovery(pool).get_master_address()
+            assert address == ("127.0.0.1", watched.first.port)
+
+
+def test_what_is_no_sentinel_is_a_wrong_setting(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    counter = make_counter(sentinels.URL, **sentinels.options_of(watched.first))
+    with pytest.raises(CounterConfigError, match="lacks the command"):
+        call(counter, "increment", "key")
+
+
 @pytest.mark.fault("no Sentinel")
 def test_no_sentinel_is_unavailable(
     call: Caller, make_counter: Callable[..., RedisCounter]
@@ -81,6 +158,50 @@ def test_no_sentinel_is_unavailable(
     counter = make_counter(sentinels.URL, **sentinels.options_of() | nowhere)
     with pytest.raises(CounterUnavailable):
         call(counter, "increment", "key")
+
+
+def test_a_sentinel_is_left_when_it_has_answered(
+    call: Caller, counter: RedisCounter, watched: Watched
+) -> None:
+    call(counter, "increment", "key")
+    with admin_of(watched.sentinel) as admin:
+        assert eventually(lambda: len(admin.client_list()) == 1)  # the admin's
+
+
+def test_the_sentinel_that_answered_is_asked_first_the_next_time(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    watched.promote(watched.first)
+    with Proxy(free_port()) as gone:
+        addresses = [("127.0.0.1", port) for port in (gone.port, watched.sentinel.port)]
+        options = sentinels.options_of() | {"SENTINELS": addresses}
+        counter = make_counter(sentinels.URL, **options)
+        gone.refusing = True
+        call(counter, "increment", "key")
+        asked = gone.accepted
+        call(counter, "close")
+        call(counter, "increment", "key")
+        assert gone.accepted == asked > 0
+
+
+def test_a_call_cancelled_while_sentinels_are_asked_harms_no_other(
+    counter: RedisCounter, watched: Watched
+) -> None:
+    async def main(pause: float) -> None:
+        calls = [asyncio.create_task(counter.aget(f"key-{number}")) for number in range(9)]
+        await asyncio.sleep(pause)
+        for each in calls[::3]:
+            each.cancel()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        for number, answer in enumerate(answers):
+            assert answer == number or isinstance(answer, asyncio.CancelledError)
+
+    for number in range(9):
+        counter.set(f"key-{number}", number)
+    for step in range(40):
+        asyncio.run(main(step / 10_000))
+    with admin_of(watched.sentinel) as admin:
+        assert eventually(lambda: len(admin.client_list()) == 1)
 
 
 @pytest.mark.heavy

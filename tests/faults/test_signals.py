@@ -4,6 +4,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ import pytest
 
 from django_counter import Budget
 from django_counter.backends.redis import RedisCounter
+from tests import sentinels
 from tests.certificates import trusting
 from tests.faults.watch import admin_of, connections_of, eventually
 from tests.figures import sized
+from tests.sentinels import Watched
 from tests.servers import ServerProcess
 
 pytest_plugins = ["tests.faults.fixtures"]
@@ -22,6 +25,7 @@ pytest_plugins = ["tests.faults.fixtures"]
 pytestmark = [pytest.mark.heavy, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 
 INTERRUPTED = {"django_counter", "redis", "socket", "ssl"}  # whose code handlers raise in
+HITS = sized(100, 1000)  # calls to interrupt, or more
 KEYS = {f"key-{number}": number for number in range(1, 11)}
 
 
@@ -32,14 +36,13 @@ class Interrupted(Exception):
 class Storm:
     """Alarms at short and random intervals."""
 
-    def __init__(self) -> None:
-        self.hits = 0
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
         self._random = random.Random(1)
 
     def strike(self, number: int, frame: FrameType | None) -> None:
-        signal.setitimer(signal.ITIMER_REAL, self._random.uniform(0.0001, 0.002))
+        signal.setitimer(signal.ITIMER_REAL, self._random.uniform(0.0001, self._longest))
         if within_a_call(frame):
-            self.hits += 1
             raise Interrupted
 
 
@@ -59,12 +62,16 @@ def within_a_call(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def storm() -> Iterator[Storm]:
-    storm = Storm()
+def storm(counter: RedisCounter) -> Iterator[None]:
+    """Strike calls on a counter, at intervals of which some are long enough for it to connect."""
+    counter.close()
+    start = perf_counter()
+    counter.get("none")
+    storm = Storm(longest=max(0.002, 1.5 * (perf_counter() - start)))
     before = signal.signal(signal.SIGALRM, storm.strike)
     signal.setitimer(signal.ITIMER_REAL, 0.001)
     try:
-        yield storm
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -84,20 +91,20 @@ def ask(counter: RedisCounter, number: int) -> None:
         assert counter.get(key) == number
 
 
-def weather(counter: RedisCounter, hits: int, least: int = 0) -> int:
-    """Ask until so many of at least so many calls were interrupted; return how many calls.
+def weather(counter: RedisCounter, least: int) -> tuple[int, int]:
+    """Ask at least so often, until HITS are reached; return how many calls, and interrupted ones.
 
     No answer may be another's.
     """
-    with storm() as alarms:
-        calls = 0
-        while alarms.hits < hits or calls < least:
+    with storm(counter):
+        calls = interrupted = 0
+        while interrupted < HITS or calls < least:
             calls += 1
             try:
                 ask(counter, calls % 10 + 1)
             except Interrupted:
-                continue
-    return calls
+                interrupted += 1
+    return calls, interrupted
 
 
 class Stormy(NamedTuple):
@@ -105,9 +112,10 @@ class Stormy(NamedTuple):
 
     counter: RedisCounter
     server: ServerProcess
+    sentinel: ServerProcess | None = None  # which tells where the server is
 
 
-WAYS = ["tcp", "unix", "RESP2", "RESP3", "TLS"]
+WAYS = ["tcp", "unix", "RESP2", "RESP3", "TLS", "Sentinel"]
 
 
 @pytest.fixture(params=WAYS)
@@ -123,6 +131,11 @@ def way_of(way: str, fixture: Callable[[str], Any], make: Callable[..., RedisCou
     if way == "TLS":
         server, options = fixture("tls_server"), trusting(fixture("authority"))
         url = f"rediss://127.0.0.1:{fixture('tls_port')}/0"
+    elif way == "Sentinel":
+        watched: Watched = fixture("watched")
+        watched.promote(watched.first)
+        options = sentinels.options_of(watched.sentinel)
+        return Stormy(make(sentinels.URL, 10, **options), watched.first, watched.sentinel)
     else:
         server = fixture("valkey")
         url = f"unix://{server.unix_socket}?db=0" if way == "unix" else server.url
@@ -136,17 +149,19 @@ def way_of(way: str, fixture: Callable[[str], Any], make: Callable[..., RedisCou
 def test_interrupted_calls_neither_take_another_reply_nor_leak_a_connection(
     stormy: Stormy, record_property: Callable[[str, object], None]
 ) -> None:
-    hits = 300
-    calls = weather(stormy.counter, hits, least=sized(2_000, 50_000))
+    calls, interrupted = weather(stormy.counter, least=sized(2_000, 50_000))
     with admin_of(stormy.server) as admin:
         assert eventually(lambda: len(connections_of(stormy.counter, admin)) <= 1)
-    record_property("figure", f"{calls:,} calls, {hits} or more of them interrupted")
+    if stormy.sentinel:
+        with admin_of(stormy.sentinel) as admin:
+            assert eventually(lambda: len(admin.client_list()) == 1)  # the admin's
+    record_property("figure", f"{calls:,} calls, {interrupted:,} of them interrupted")
 
 
 def test_interrupted_changes_are_made_at_most_once(stormy: Stormy) -> None:
     counted = called = 0
-    with storm() as alarms:
-        while alarms.hits < 300:
+    with storm(stormy.counter):
+        while called - counted < HITS:
             called += 1
             try:
                 stormy.counter.increment("changed")

@@ -46,9 +46,9 @@ async def apatiently(call: Callable[[], Awaitable[Any]]) -> Any:
             assert time.monotonic() < until
 
 
-def eventually(holds: Callable[[], object]) -> bool:
+def eventually(holds: Callable[[], object], seconds: float = LIMIT_SECONDS) -> bool:
     """Say whether something comes true soon."""
-    until = time.monotonic() + LIMIT_SECONDS
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         if holds():
             return True

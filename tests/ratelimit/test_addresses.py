@@ -1,7 +1,6 @@
 """The client's address: what proxies say is believed from the right, as far as they are trusted."""
 
-import random
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -72,18 +71,6 @@ def test_the_zone_of_an_ipv6_address_does_not_count() -> None:
 
 def test_client_ip_is_not_cut() -> None:
     assert client_ip(request_from("2001:db8::1")) == ip_address("2001:db8::1")
-
-
-def test_a_whole_network_of_spoofed_addresses_is_one_client() -> None:
-    network = int(IPv6Address("2001:db8:1:2::"))
-    randoms = random.Random(0)
-    spoofed = (str(IPv6Address(network | randoms.getrandbits(64))) for _ in range(20_000))
-    request = request_from("")
-    clients = set()
-    for address in spoofed:
-        request.META["REMOTE_ADDR"] = address
-        clients.add(client_address(request))
-    assert clients == {"2001:db8:1:2::/64"}
 
 
 @pytest.mark.parametrize(

@@ -294,15 +294,6 @@ class TestHostileInput:
             assert posted(forged) not in others
             assert parse_identity(partial(_constant, forged))(request) not in others
 
-    def test_no_two_of_many_texts_collide(self) -> None:
-        pieces = ["", "a", ":", "{", "}", "\0", "\r\n", "\ud800", "é", "1:", "long ", "x" * LONGEST]
-        texts = {f"{a}{b}{c}{d}" for a in pieces for b in pieces for c in pieces for d in pieces}
-        assert len(texts) >= 10_000
-        remaining = iter(texts)
-        key = parse_identity(lambda request: next(remaining))
-        request = requests.get("/")
-        assert len({digest(key(request)) for _ in texts}) == len(texts)
-
     @given(st.text(alphabet=st.characters(), max_size=300))
     def test_any_field_has_an_identity(self, value: str) -> None:
         request = requests.get("/")

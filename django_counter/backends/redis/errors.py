@@ -196,7 +196,10 @@ def unreachable(error: Exception) -> bool:
 
 def read_only(error: Exception) -> bool:
     """Say whether the server was demoted: a new connection may find its successor."""
-    return isinstance(error, driver.ReadOnlyError) or "READONLY " in str(error)
+    if isinstance(error, (driver.ReadOnlyError, driver.MasterDownError)):
+        return True
+    # The second is of one that has not synced with its successor, and was told to refuse reads.
+    return any(sign in str(error) for sign in ("READONLY ", "MASTERDOWN "))
 
 
 def _conclusion(error: Exception) -> tuple[type[CounterError], str]:

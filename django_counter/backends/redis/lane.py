@@ -162,6 +162,8 @@ class Lane:
             return reply
         try:
             if isinstance(reply, FAILURES):
+                if read_only(reply):
+                    self.close()
                 reply = self._go_on(call, reply, deadline)
             return call.parse(reply, call.key)
         except CounterError as error:

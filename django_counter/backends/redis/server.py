@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from copy import copy
 from pathlib import Path
@@ -20,13 +20,15 @@ from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 from redis.exceptions import RedisError
 
-from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.cluster import ClusterConnectionFactory
 from django_counter.backends.redis.connection import (
     Connection,
     DriverConnection,
     SocketConnection,
 )
+from django_counter.backends.redis.options import connection_options
+from django_counter.backends.redis.packers import DeadlinePacker, seconds_left
+from django_counter.backends.redis.sentinels import Discovery
 from django_counter.backends.redis.topology import Address
 from django_counter.exceptions import CounterConfigError
 
@@ -41,41 +43,8 @@ KNOWN_CLASSES = {
     sentinel.SentinelManagedSSLConnection: driver_async.SSLConnection,
 }
 
-# What a pool hands to its connections for its own ends, and what our lanes decide themselves.
-_NOT_OURS = {
-    "decode_responses",
-    "event_dispatcher",
-    "health_check_interval",
-    "himport_registry",
-    "maint_notifications_config",
-    "maint_notifications_pool_handler",
-    "orig_host_address",
-    "orig_socket_connect_timeout",
-    "orig_socket_timeout",
-    "retry",
-    "retry_on_error",
-    "retry_on_timeout",
-}
-
 _SYNC_ONLY = {"command_packer", "parser_class"}
 _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
-
-
-class Packer:
-    """What redis-py's synchronous connections pack their handshake with; see Command.
-
-    redis-py gives each step of it a timeout, from here on what is left until the deadline.
-    """
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-        # Weak: what a signal leaves behind is closed at once, no cycle keeps it.
-        self.connection: Callable[[], Any]
-
-    def pack(self, *words: str | bytes | int) -> list[bytes]:
-        """Return the bytes of a command, which is sent next."""
-        self.connection()._sock.settimeout(_left(self._deadline))
-        return [pack(tuple(word if isinstance(word, bytes) else str(word) for word in words))]
 
 
 class Server:
@@ -83,15 +52,16 @@ class Server:
 
     def __init__(self, cache: str, pool: Any, timeout: float | None) -> None:
         self._cache = cache
-        self._pool = pool
-        options = self._pool.connection_kwargs
-        self._class = self._pool.connection_class
+        options = pool.connection_kwargs
+        self._class = pool.connection_class
         self.timeout = _seconds(timeout) or options.get("socket_timeout") or DEFAULT_TIMEOUT
         connect_timeout = options.get("socket_connect_timeout") or self.timeout
-        self._options = {name: options[name] for name in options.keys() - _NOT_OURS} | {
+        self._options = connection_options(pool) | {
             "socket_timeout": self.timeout,
             "socket_connect_timeout": min(connect_timeout, self.timeout),
         }
+        if isinstance(pool, sentinel.SentinelConnectionPool):
+            self._options["connection_pool"] = Discovery(pool)
         self.known = self._class in KNOWN_CLASSES
         for name in _FILES & self._options.keys():
             if self._options[name] and not Path(self._options[name]).exists():
@@ -114,7 +84,7 @@ class Server:
         if not self.known:
             connection = self._make(self._class, self._options)
         else:
-            packer, left = Packer(deadline), _left(deadline)
+            packer, left = DeadlinePacker(deadline), seconds_left(deadline)
             connect_timeout = min(self._options["socket_connect_timeout"], left)
             times = {"socket_timeout": left, "socket_connect_timeout": connect_timeout}
             options = {**self._options, **times, "command_packer": packer}
@@ -130,8 +100,8 @@ class Server:
         """Return a new connection of a known class to the running event loop; see connect()."""
         options = self._async_options()
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
-            if options.pop("connection_pool", None):  # Sentinel's
-                address = await asyncio.to_thread(self._pool.get_master_address)
+            if discovery := options.pop("connection_pool", None):
+                address = await asyncio.to_thread(discovery.get_master_address)
                 options["host"], options["port"] = address
             connection: AsyncConnection = self._make(KNOWN_CLASSES[self._class], options)
             on_failure.push_async_callback(connection.disconnect, nowait=True)
@@ -143,8 +113,8 @@ class Server:
     def driver_pool(self) -> AsyncConnectionPool:
         """Return redis-py's own pool of such connections of a known class, to compare with."""
         options = self._async_options()
-        if options.pop("connection_pool", None):
-            options["host"], options["port"] = self._pool.get_master_address()
+        if discovery := options.pop("connection_pool", None):
+            options["host"], options["port"] = discovery.get_master_address()
         return AsyncConnectionPool(KNOWN_CLASSES[self._class], **options)
 
     def _async_options(self) -> dict[str, Any]:
@@ -199,11 +169,6 @@ def _without_secrets(cache: str) -> Iterator[None]:
         raise CounterConfigError(f"CACHES[{cache!r}] is not a cache of django-redis") from error
     except ValueError:  # its text may hold parts of a password
         raise CounterConfigError(f"CACHES[{cache!r}]: LOCATION is not a Redis URL") from None
-
-
-def _left(deadline: float) -> float:
-    """Return the seconds left, at least the one thousandth in which a wait fails."""
-    return max(0.001, deadline - monotonic())
 
 
 def _seconds(timeout: float | None) -> float | None:

@@ -1,0 +1,69 @@
+"""The Sentinels that know where a master is."""
+
+from typing import Any
+
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
+
+from django_counter.backends.redis.options import connection_options
+from django_counter.backends.redis.packers import Packer
+from django_counter.backends.redis.topology import Address
+
+
+class Discovery:
+    """What a SentinelManagedConnection asks where its master is, in place of redis-py's pool.
+
+    That one keeps connections to the Sentinels, and with them the reply that was not read when a
+    signal's handler raised; and where it reads numbers, it swallows what the handler raises. Here
+    connections last for one question.
+    """
+
+    is_master = True  # a replica's answers are old
+
+    def __init__(self, pool: SentinelConnectionPool) -> None:
+        manager: Any = pool.sentinel_manager
+        self.service_name = pool.service_name
+        self.check_connection = pool.check_connection
+        self._least_others: int = manager.min_other_sentinels
+        self._pools = [client.connection_pool for client in manager.sentinels]
+
+    def get_master_address(self) -> Address:
+        """Return where the master is; raise one of DRIVER_ERRORS."""
+        failure: Exception | None = None
+        for pool in self._pools:
+            try:
+                master = self._ask(pool)
+            except (ConnectionError, TimeoutError) as error:
+                failure = error
+                continue
+            if master:
+                # The next time it is the first.
+                self._pools = [pool, *(other for other in self._pools if other is not pool)]
+                return master
+        raise MasterNotFoundError(f"no Sentinel knows {self.service_name!r}") from failure
+
+    def _ask(self, pool: Any) -> Address | None:
+        """Return where one Sentinel says that the master is, None where it knows of none."""
+        options = connection_options(pool)
+        options["retry"] = pool.connection_kwargs.get("retry")
+        connection = pool.connection_class(**options, command_packer=Packer())
+        try:
+            connection.connect()
+            connection.send_command("SENTINEL", "MASTER", self.service_name)
+            reply = connection.read_response()
+        except ResponseError as error:
+            if "No such master" in str(error):
+                return None
+            raise
+        finally:
+            connection.disconnect()
+        if isinstance(reply, list):  # with RESP2: names and values by turns
+            reply = dict(zip(reply[::2], reply[1::2], strict=True))
+        return self._address(reply)
+
+    def _address(self, state: dict[bytes, bytes]) -> Address | None:
+        flags = set(state[b"flags"].split(b","))
+        well = b"master" in flags and not flags & {b"s_down", b"o_down"}
+        if not well or int(state[b"num-other-sentinels"]) < self._least_others:
+            return None
+        return Address(state[b"ip"].decode(), int(state[b"port"]))
