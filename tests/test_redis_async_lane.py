@@ -329,7 +329,8 @@ def test_a_call_has_the_whole_timeout_for_itself(
         pending = pipeline_of(counter)
         later = asyncio.create_task(counter.aincrement("key"))
         await asyncio.sleep(0)
-        pending._unsent[0] = pending._unsent[0]._replace(deadline=0)
+        packed, reply, _ = pending._unsent[0]
+        pending._unsent[0] = packed, reply, 0
         pending._watch()
         running.resume()
         return await outcomes([first, later])

@@ -4,7 +4,7 @@ import asyncio
 import select
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import hiredis
 from redis.exceptions import InvalidResponse
@@ -18,13 +18,8 @@ from django_counter.backends.redis.connection import (
 )
 from django_counter.backends.redis.errors import read_only, reply_lost
 
-
-class Waiter(NamedTuple):
-    """A packed command, and who waits for its reply until when."""
-
-    packed: bytes
-    reply: asyncio.Future[Reply]
-    deadline: float  # by the event loop's time
+# A packed command, and who waits for its reply until when, by the event loop's time.
+Waiter: TypeAlias = tuple[bytes, asyncio.Future[Reply], float]
 
 
 class AsyncConnection(asyncio.Protocol):
@@ -53,7 +48,7 @@ class AsyncConnection(asyncio.Protocol):
     def write(self, waiters: Sequence[Waiter]) -> None:
         """Send the commands of these waiters, in one write."""
         self.unanswered.extend(waiters)
-        self._transport.write(b"".join([waiter.packed for waiter in waiters]))
+        self._transport.write(b"".join([packed for packed, _, _ in waiters]))
 
     def writable(self) -> bool:
         """Say whether commands may be written now."""
@@ -72,9 +67,9 @@ class AsyncConnection(asyncio.Protocol):
             return
         self.lost = error
         self._transport.abort()
-        for waiter in self.unanswered:
-            if not waiter.reply.done():
-                waiter.reply.set_exception(reply_lost(error))
+        for _, reply, _ in self.unanswered:
+            if not reply.done():
+                reply.set_exception(reply_lost(error))
         self.unanswered.clear()
         self._changed(self)
 
@@ -83,8 +78,13 @@ class AsyncConnection(asyncio.Protocol):
         self._replies.feed(data)
         try:
             while (reply := self._replies.gets()) is not INCOMPLETE:
-                if type(reply) is not hiredis.PushNotification:
-                    self._resolve(self.unanswered.popleft().reply, reply)
+                if type(reply) is hiredis.PushNotification:
+                    continue
+                _, waiting, _ = self.unanswered.popleft()
+                if isinstance(reply, Exception):
+                    self._refuse(waiting, reply)
+                elif not waiting.done():
+                    waiting.set_result(reply)
         except (InvalidResponse, IndexError) as error:  # not the reply to any command
             self.drop(error)
         self._answered = self._loop.time()
@@ -100,13 +100,8 @@ class AsyncConnection(asyncio.Protocol):
         self._paused = False
         self._changed(self)
 
-    def _resolve(self, waiting: asyncio.Future[Reply], reply: Reply) -> None:
-        failed = isinstance(reply, Exception)
-        if failed and read_only(reply):
+    def _refuse(self, waiting: asyncio.Future[Reply], error: Exception) -> None:
+        if read_only(error):
             self._demoted = True  # no more is written; what it owes still comes
-        if waiting.done():
-            return
-        if failed:
-            waiting.set_exception(reply)
-        else:
-            waiting.set_result(reply)
+        if not waiting.done():
+            waiting.set_exception(error)

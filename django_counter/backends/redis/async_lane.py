@@ -24,7 +24,9 @@ class AsyncLane:
         deadline = loop.time() + self._server.timeout
         pipeline.enter()
         try:
-            reply = await pipeline.ask(call.command, deadline)
+            if pipeline.full():
+                await pipeline.wait_for_room(deadline)
+            reply = await pipeline.send(call.command, deadline)
         except FAILURES as error:
             reply = await self._go_on(pipeline, call, error, deadline)
         finally:

@@ -17,8 +17,8 @@ MAX_UNSENT_BYTES = 1_048_576
 class Pipeline:
     """The unsent calls of an event loop and the connection that takes them.
 
-    What is asked while nothing is under way is written at once; all else in one write for each
-    turn of the loop. One timer watches the deadlines of all.
+    One who asks alone is written at once; what several ask, in one write for each turn of the
+    loop. One timer watches the deadlines of all.
     """
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -29,6 +29,7 @@ class Pipeline:
         self._unsent: list[Waiter] = []
         self._unsent_bytes = 0
         self._flush_scheduled = False
+        self._alone = True  # the last one was written by itself, and so may be the next
         self._watchdog: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
         self._callers = 0
@@ -47,21 +48,27 @@ class Pipeline:
 
     async def ask(self, command: Command, deadline: float) -> Reply:
         """Return the reply; raise ReplyLost once it was written, else one of DRIVER_ERRORS."""
-        if self._full():
-            await self._wait_for_room(deadline)
-        waiter = self._add(command, deadline)
-        self._send()
-        return await waiter.reply
+        if self.full():
+            await self.wait_for_room(deadline)
+        return await self.send(command, deadline)
+
+    def send(self, command: Command, deadline: float) -> asyncio.Future[Reply]:
+        """See ask(). There must be room."""
+        reply = self._add(command, deadline)
+        if not self._flush_scheduled:
+            self._write_soon(deadline)
+        return reply
 
     async def ask_all(
         self, commands: Sequence[Command], deadline: float
     ) -> list[Reply | BaseException]:
         """Return for each command its reply, or what ask() raises; nothing comes between them."""
-        if self._full():
-            await self._wait_for_room(deadline)
-        waiters = [self._add(command, deadline) for command in commands]
-        self._send()
-        return await asyncio.gather(*(waiter.reply for waiter in waiters), return_exceptions=True)
+        if self.full():
+            await self.wait_for_room(deadline)
+        replies = [self._add(command, deadline) for command in commands]
+        if not self._flush_scheduled:
+            self._write_soon(deadline)
+        return await asyncio.gather(*replies, return_exceptions=True)
 
     async def drain(self) -> None:
         """Wait until the last caller has gone."""
@@ -78,26 +85,36 @@ class Pipeline:
         if self._connection:
             self._connection.drop(ConnectionAbortedError("the event loop ends"))
 
-    async def _wait_for_room(self, deadline: float) -> None:
-        while self._full():
+    def full(self) -> bool:
+        """Say whether callers have to wait."""
+        sent = len(self._connection.unanswered) if self._connection else 0
+        return self._unsent_bytes >= MAX_UNSENT_BYTES or sent + len(self._unsent) >= MAX_CALLS
+
+    async def wait_for_room(self, deadline: float) -> None:
+        """Wait while it is full; raise TimeoutError at the deadline."""
+        while self.full():
             self._room.clear()
             async with asyncio.timeout_at(deadline):
                 await self._room.wait()
 
-    def _add(self, command: Command, deadline: float) -> Waiter:
-        waiter = Waiter(pack(command), self._loop.create_future(), deadline)
-        self._unsent.append(waiter)
-        self._unsent_bytes += len(waiter.packed)
-        return waiter
+    def _add(self, command: Command, deadline: float) -> asyncio.Future[Reply]:
+        packed = pack(command)
+        reply = self._loop.create_future()
+        self._unsent.append((packed, reply, deadline))
+        self._unsent_bytes += len(packed)
+        return reply
 
-    def _send(self) -> None:
+    def _write_soon(self, deadline: float) -> None:
         if self._watchdog is None:
-            self._watchdog = self._loop.call_at(self._unsent[-1].deadline, self._watch)
-        if self._connection and not self._connection.unanswered:
+            self._watchdog = self._loop.call_at(deadline, self._watch)
+        if self._alone and self._connection and not self._connection.unanswered:
             self._flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        self._flush_scheduled = True
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -107,9 +124,10 @@ class Pipeline:
         if self._connection is None:
             self._connect()
         elif self._connection.writable():
-            waiters = [waiter for waiter in self._unsent if not waiter.reply.done()]
+            waiters = [waiter for waiter in self._unsent if not waiter[1].done()]
             self._unsent = []
             self._unsent_bytes = 0
+            self._alone = len(waiters) < 2
             if waiters:
                 self._connection.write(waiters)
             else:
@@ -138,33 +156,31 @@ class Pipeline:
             self._fail_unsent(connection.lost)
         elif self._unsent and not self._flush_scheduled:  # they waited until it is writable
             self._flush()
-        if not self._full():
+        elif not (self._alone or self._flush_scheduled):  # behind those who were answered now
+            self._flush_soon()
+        if not self.full():
             self._room.set()
 
     def _fail_unsent(self, error: BaseException) -> None:
         unsent, self._unsent = self._unsent, []
         self._unsent_bytes = 0
-        for waiter in unsent:
-            if not waiter.reply.done():
-                waiter.reply.set_exception(error)
+        for _, reply, _ in unsent:
+            if not reply.done():
+                reply.set_exception(error)
         self._room.set()
-
-    def _full(self) -> bool:
-        sent = len(self._connection.unanswered) if self._connection else 0
-        return self._unsent_bytes >= MAX_UNSENT_BYTES or sent + len(self._unsent) >= MAX_CALLS
 
     def _watch(self) -> None:
         """Fail what is past its deadline: a connection that owes a reply then is dropped."""
         self._watchdog = None
         now = self._loop.time()
         error = TimeoutError("the reply did not come in time")
-        if self._connection and any(w.deadline <= now for w in self._connection.unanswered):
-            self._connection.drop(error)
-        for waiter in self._unsent:  # it may be connecting yet; the others have time left
-            if waiter.deadline <= now and not waiter.reply.done():
-                waiter.reply.set_exception(error)
         sent = self._connection.unanswered if self._connection else ()
-        waiting = [*sent, *(waiter for waiter in self._unsent if not waiter.reply.done())]
-        if waiting:
-            deadline = min(waiter.deadline for waiter in waiting)
-            self._watchdog = self._loop.call_at(deadline, self._watch)
+        if self._connection and any(deadline <= now for _, _, deadline in sent):
+            self._connection.drop(error)
+        for _, reply, deadline in self._unsent:  # it may be connecting yet; others have time left
+            if deadline <= now and not reply.done():
+                reply.set_exception(error)
+        unsent = [waiter for waiter in self._unsent if not waiter[1].done()]
+        deadlines = [deadline for _, _, deadline in (*sent, *unsent)]
+        if deadlines:
+            self._watchdog = self._loop.call_at(min(deadlines), self._watch)
