@@ -97,6 +97,8 @@ def test_a_site_that_is_reloaded_under_load_counts_each_request_once(
                 known = {answer.process for answer in answers}
                 site.process.send_signal(signal.SIGHUP)
                 assert eventually(new_process, PATIENCE)
+                enough = len(answers) + 200
+                assert eventually(lambda enough=enough: len(answers) >= enough, PATIENCE)
         finally:
             done.set()
         for each in asking:
