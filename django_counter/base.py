@@ -500,8 +500,9 @@ def checked_keys(keys: Iterable[str]) -> list[str]:
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
         raise TypeError(f"keys must be several str, such as a list, not {_shown(keys)}")
     listed = list(keys)
-    for key in listed:
-        check_key(key)
+    if not _all_plain(listed):
+        for key in listed:
+            check_key(key)
     return list(dict.fromkeys(listed))
 
 
@@ -523,23 +524,23 @@ def checked_values(values: Mapping[str, int]) -> dict[str, int]:
     """Return the values by key; refuse keys and values that are none."""
     if not isinstance(values, Mapping):
         raise TypeError(f"values must be a mapping of str to int, not {_shown(values)}")
+    amounts = values.values()
+    plain = _all_plain(list(values)) and {*map(type, amounts)} == {int}
+    if plain and min(amounts) >= INT64_MIN and max(amounts) <= INT64_MAX:
+        return dict(values)
     checked = {}
     for key, value in values.items():
-        _check_name("key", key)
-        checked[key] = (
-            value
-            if type(value) is int and INT64_MIN <= value <= INT64_MAX
-            else checked_value(value)
-        )
+        check_key(key)
+        checked[key] = checked_value(value)
     return checked
 
 
 def checked_sums(outcomes: dict[str, int | CounterError]) -> dict[str, int]:
     """Return the sums by key; raise what increments that leave together raise when some fail."""
-    errors = {key: each for key, each in outcomes.items() if isinstance(each, CounterError)}
     sums = cast(dict[str, int], outcomes)
-    if not errors:
+    if {*map(type, outcomes.values())} <= {int}:
         return sums
+    errors = {key: each for key, each in outcomes.items() if isinstance(each, CounterError)}
     sums = {key: each for key, each in sums.items() if key not in errors}
     error = gravest(errors.values())
     if sums or len({type(each) for each in errors.values()}) > 1:
@@ -638,6 +639,16 @@ def _plain(text: str) -> bool:
     """Say whether a text is a good name at first sight; any other may still be one."""
     # Four bytes a character at most, and no control character is printable.
     return type(text) is str and 0 < len(text) <= _PLAIN_LENGTH and text.isprintable()
+
+
+def _all_plain(texts: list[str]) -> bool:
+    """See _plain(): the same of many, at the speed of C."""
+    return (
+        {*map(type, texts)} == {str}
+        and all(texts)
+        and max(map(len, texts)) <= _PLAIN_LENGTH
+        and "".join(texts).isprintable()
+    )
 
 
 _PLAIN_LENGTH = KEY_MAX_BYTES // 4

@@ -22,6 +22,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 FORWARDED = "HTTP_X_FORWARDED_FOR"
+REMEMBERED = 1024  # addresses of which a process knows what they say: clients come again
 UNKNOWN = "unknown"  # all whose address cannot be told, as behind a Unix socket, are one client
 
 # It parses one hop at a time, and which one to believe is decided here: by itself, it takes a list
@@ -83,6 +84,7 @@ def _peer(request: HttpRequest) -> Address | None:
         return None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _address(text: str) -> Address:
     address = ip_address(text)
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address

@@ -6,6 +6,7 @@ fields (RFC 9651). `X-RateLimit-*` are the ones that many APIs had before.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import starmap
 
 import http_sf
@@ -13,6 +14,7 @@ from django.http import HttpResponseBase
 
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision, Standing
+from django_counter.ratelimit.rates import Rate
 from django_counter.ratelimit.settings import setting
 
 INTEGER_MAX = 999_999_999_999_999  # RFC 9651, section 3.3.1
@@ -54,16 +56,29 @@ def _apply_standard(response: HttpResponseBase, decisions: Sequence[Decision]) -
     # The loosest first: of two identities at one limit, the tighter one stands in its name's item.
     for decision in sorted(decisions, key=_tightness):
         standings.update(policies(decision))
-    response["RateLimit-Policy"] = http_sf.ser(list(starmap(_policy, standings.items())))
-    response["RateLimit"] = http_sf.ser(list(starmap(_service_limit, standings.items())))
+    response["RateLimit-Policy"] = _policies(
+        tuple([(name, standing.rate) for name, standing in standings.items()])
+    )
+    response["RateLimit"] = ", ".join(starmap(_service_limit, standings.items()))
 
 
-def _policy(name: str, standing: Standing) -> http_sf.ItemType:
-    return name, {"q": _integer(standing.rate.limit), "w": standing.rate.period}
+@lru_cache(maxsize=1024)
+def _policies(rates: tuple[tuple[str, Rate], ...]) -> str:
+    return http_sf.ser(list(starmap(_policy, rates)))
 
 
-def _service_limit(name: str, standing: Standing) -> http_sf.ItemType:
-    return name, {"r": _integer(standing.remaining), "t": math.ceil(_effective(standing))}
+def _policy(name: str, rate: Rate) -> http_sf.ItemType:
+    return name, {"q": _integer(rate.limit), "w": rate.period}
+
+
+def _service_limit(name: str, standing: Standing) -> str:
+    waits = math.ceil(_effective(standing))
+    return f"{_item(name)};r={_integer(standing.remaining)};t={waits}"
+
+
+@lru_cache(maxsize=1024)
+def _item(name: str) -> str:
+    return http_sf.ser((name, {}))
 
 
 def _apply_legacy(response: HttpResponseBase, tightest: Decision) -> None:

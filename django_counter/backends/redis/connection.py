@@ -16,7 +16,7 @@ from django_counter.backends.redis.call import Reply
 UNPROBED_SECONDS = 0.001
 READ_BYTES = 4096
 READ_MORE_BYTES = 65_536
-INCOMPLETE = False  # hiredis's word for it; no reply to our commands is a boolean
+INCOMPLETE = object()  # what a reader gives when it has no whole reply
 READABLE = select.POLLIN | getattr(select, "POLLRDHUP", 0)
 
 # Error replies that redis-py raises as connection errors: nothing was lost, nothing applied.
@@ -95,15 +95,13 @@ class SocketConnection:
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:
-            reply = self._reader.gets()
-            if reply is INCOMPLETE:
-                self.wait(deadline)
-                data = self._socket.recv(READ_MORE_BYTES)
-                if not data:
-                    raise ConnectionResetError("the server closed the connection")
-                self._reader.feed(data)
-            elif type(reply) is not hiredis.PushNotification:
-                replies.append(reply)
+            self.wait(deadline)
+            data = self._socket.recv(READ_MORE_BYTES)
+            if not data:
+                raise ConnectionResetError("the server closed the connection")
+            self._reader.feed(data)
+            came = iter(self._reader.gets, INCOMPLETE)
+            replies += [each for each in came if type(each) is not hiredis.PushNotification]
 
     def stale(self) -> bool:
         return bool(self._poll.poll(0))

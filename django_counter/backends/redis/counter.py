@@ -447,6 +447,20 @@ def _counted(stored: bytes) -> int | None:
     return value if INT64_MIN <= value <= INT64_MAX and b"%d" % value == stored else None
 
 
+def _all_counted(stored: list[bytes | None]) -> list[int] | None:
+    """Return the values of many, 0 for a missing one; None where one of them is no counter."""
+    found = [b"0" if each is None else each for each in stored]
+    try:
+        values = list(map(int, found))
+    except ValueError:
+        return None
+    within = min(values) >= INT64_MIN and max(values) <= INT64_MAX
+    # int() takes more, such as `007` and ` 7`, and each of these is longer than its number. In the
+    # text of a list, ", " stands between two of them, and brackets around all.
+    exact = len(str(values)) == sum(map(len, found)) + 2 * len(found)
+    return values if within and exact else None
+
+
 def _value(stored: bytes | None, key: str) -> int:
     if stored is None:
         return 0
@@ -475,11 +489,10 @@ def _nothing(reply: Reply, key: str) -> None:
 def _values(
     replies: list[Reply | CounterError], groups: list[list[str]], keys: list[str]
 ) -> dict[str, int]:
-    values = {
-        key: _value(stored, key)
-        for group, reply in _answered(groups, replies)
-        for key, stored in zip(group, reply, strict=True)
-    }
+    values: dict[str, int] = {}
+    for group, reply in _answered(groups, replies):
+        numbers = _all_counted(reply) or map(_value, reply, group)
+        values |= zip(group, numbers, strict=True)
     return values if len(groups) == 1 else {key: values[key] for key in keys}
 
 
