@@ -6,17 +6,22 @@ They are added up in each process, and sent about once a second by a thread of i
 import atexit
 import logging
 import os
-import time
 from collections.abc import Iterable
 from heapq import nlargest
 from operator import itemgetter
-from threading import Event, Lock, RLock, Thread
+from threading import Lock, RLock
 from typing import TypeAlias
 
-from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
+from django_counter.exceptions import (
+    CounterConfigError,
+    CounterError,
+    CounterPartlyApplied,
+    CounterUnavailable,
+)
 from django_counter.handler import counters
+from django_counter.rare_log import RareLog
 from django_counter.ratelimit.decisions import Decision
-from django_counter.ratelimit.rare_log import RareLog
+from django_counter.sender import Sender
 
 PREFIX = "statistics:"
 INTERVAL = 1.0  # seconds between two batches
@@ -55,8 +60,7 @@ class Statistics:
     def _begin(self) -> None:
         self._lock = RLock()  # a signal handler may hit a limit, too
         self._sending = Lock()
-        self._waiting = Event()
-        self._thread: Thread | None = None
+        self._sender = Sender("statistics", INTERVAL, self.send, self._waits, self._lock)
         self._log = RareLog(logger, LOG_INTERVAL)
         self._empty()
 
@@ -73,10 +77,8 @@ class Statistics:
             if not decision.allowed:
                 identity = identity_key(name, decision.identity)
                 _add(self._identities, (alias, identity), 1, MAX_IDENTITIES)
-            if self._thread is None:
+            if not self._sender.running:
                 self._start()
-        if not self._waiting.is_set():
-            self._waiting.set()
 
     def send(self) -> None:
         """Send what was added up.
@@ -96,8 +98,6 @@ class Statistics:
                     _add(self._minutes, place, amount, MAX_MINUTES)
                 for place, amount in kept_identities:
                     _add(self._identities, place, amount, MAX_IDENTITIES)
-        if away:
-            self._waiting.set()
 
     def forget(self) -> None:
         """Drop what waits, once what is being sent has gone."""
@@ -108,19 +108,21 @@ class Statistics:
         self, sums: Iterable[tuple[tuple[str, str], int]], ttl: float, away: set[str]
     ) -> list[tuple[tuple[str, str], int]]:
         """Send to all aliases but those away, and note these; return what is to be kept."""
-        kept = []
+        by_alias: dict[str, dict[str, int]] = {}
         for (alias, key), amount in sums:
-            if alias not in away:
-                try:
-                    counters[alias].increment(key, amount, ttl)
-                    continue
-                except (CounterUnavailable, CounterConfigError) as error:
+            by_alias.setdefault(alias, {})[key] = amount
+        kept = []
+        for alias, values in by_alias.items():
+            if alias in away:
+                kept += [((alias, key), amount) for key, amount in values.items()]
+                continue
+            for key, error in _failures(alias, values, ttl).items():
+                if isinstance(error, CounterUnavailable | CounterConfigError):
                     self._log.error("Statistics wait to be sent: %s", type(error).__name__)
                     away.add(alias)
-                except CounterError as error:
+                    kept.append(((alias, key), values[key]))
+                else:
                     self._log.error("Statistics may be lost: %s", type(error).__name__)
-                    continue
-            kept.append(((alias, key), amount))
         return kept
 
     def _start(self) -> None:
@@ -128,23 +130,24 @@ class Statistics:
             self._registered = True
             atexit.register(self.send)
             os.register_at_fork(after_in_child=self._begin)  # the parent sends what it has
-        thread = Thread(target=self._run, name="django_counter statistics", daemon=True)
         try:
-            thread.start()
-        except RuntimeError as error:  # too many of them, or the interpreter is ending
+            self._sender.start()
+        except RuntimeError as error:
             self._log.error("Statistics wait for a thread: %s", error)
-        else:
-            self._thread = thread
 
-    def _run(self) -> None:
-        try:
-            while True:
-                self._waiting.wait()
-                time.sleep(INTERVAL)
-                self._waiting.clear()
-                self.send()
-        finally:
-            self._thread = None  # the next decision starts another
+    def _waits(self) -> bool:
+        return bool(self._minutes or self._identities)
+
+
+def _failures(alias: str, values: dict[str, int], ttl: float) -> dict[str, CounterError]:
+    """Add to counters; return the errors of those that failed."""
+    try:
+        counters[alias].multi_increment(values, ttl)
+    except CounterPartlyApplied as error:
+        return error.errors
+    except CounterError as error:
+        return dict.fromkeys(values, error)
+    return {}
 
 
 def _add(sums: Sums, place: tuple[str, str], amount: int, most: int) -> None:
