@@ -1,6 +1,6 @@
-"""Signals of rate limits and circuit breakers.
+"""Signals of rate limits, circuit breakers and buffers.
 
-Their senders are the classes, RateLimit and CircuitBreakerMiddleware.
+Their senders are the classes: RateLimit, CircuitBreakerMiddleware, BufferedMiddleware.
 """
 
 from django.dispatch import Signal
@@ -17,3 +17,8 @@ circuit_opened = Signal()
 
 # It lets calls through again.
 circuit_closed = Signal()
+
+# A BufferedMiddleware, `buffer`, gave increments up: `amounts` (dict of int by key) with `errors`
+# (dict of CounterError by key). Those with CounterOutcomeUnknown may have been counted. It is sent
+# by whoever sent them, mostly a thread: receivers must not be asynchronous.
+increments_dropped = Signal()

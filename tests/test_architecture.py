@@ -38,8 +38,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.exceptions",
         "django_counter.idempotency",
         "django_counter.middleware",
+        "django_counter.rare_log",
+        "django_counter.sender",
         "django_counter.signals",
     ),
+    "django_counter.rare_log": (),
+    "django_counter.sender": (),
     "django_counter.middleware.fallback": (
         "django_counter.base",
         "django_counter.exceptions",
@@ -59,7 +63,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.exceptions",
         "django_counter.handler",
         "django_counter.idempotency",
+        "django_counter.rare_log",
         "django_counter.ratelimit",
+        "django_counter.sender",
         "django_counter.signals",
     ),
     "django_counter.contrib": (

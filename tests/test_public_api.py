@@ -40,6 +40,7 @@ def test_the_package_exports_its_public_names() -> None:
 
 def test_the_middleware_exports_its_public_names() -> None:
     assert set(django_counter.middleware.__all__) == {
+        "BufferedMiddleware",
         "CircuitBreakerMiddleware",
         "CounterMiddleware",
         "FallbackMiddleware",

@@ -30,6 +30,7 @@ from django_counter import (
     counters,
 )
 from django_counter.middleware import (
+    BufferedMiddleware,
     CircuitBreakerMiddleware,
     CounterMiddleware,
     FallbackMiddleware,
@@ -205,6 +206,11 @@ def middleware(counted: Counter) -> None:
     assert_type(fallback.get("wrapped"), int)
     assert_type(fallback.take([Budget("wrapped", 10, None)]), list[DecrementResult])
     assert_type(breaker(counted).name, str)
+    buffer = functools.partial(BufferedMiddleware, interval=1, max_keys=100)(counted)
+    assert_type(buffer, BufferedMiddleware)
+    buffer.increment("buffered")
+    buffer.flush()
+    assert counted.get("buffered") == 1
 
 
 def errors(counted: Counter) -> list[str]:

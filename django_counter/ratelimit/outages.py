@@ -7,10 +7,10 @@ from threading import Lock
 from django_counter.backends.memory import MemoryCounter
 from django_counter.base import Counter
 from django_counter.exceptions import CounterError
+from django_counter.rare_log import RareLog
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision
 from django_counter.ratelimit.limit import RateLimit
-from django_counter.ratelimit.rare_log import RareLog
 from django_counter.ratelimit.settings import setting
 from django_counter.signals import rate_limit_error
 

@@ -6,17 +6,22 @@ They are added up in each process, and sent about once a second by a thread of i
 import atexit
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 from operator import itemgetter
-from threading import Event, Lock, RLock, Thread
+from threading import Lock, RLock
 from typing import Any, TypeAlias
 
-from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
+from django_counter.exceptions import (
+    CounterConfigError,
+    CounterError,
+    CounterPartlyApplied,
+    CounterUnavailable,
+)
 from django_counter.handler import counters
+from django_counter.rare_log import RareLog
 from django_counter.ratelimit.decisions import Decision
-from django_counter.ratelimit.rare_log import RareLog
+from django_counter.sender import Sender
 
 PREFIX = "statistics:"
 INTERVAL = 1.0  # seconds between two batches
@@ -56,8 +61,7 @@ class Statistics:
     def _begin(self) -> None:
         self._lock = RLock()  # a signal handler may hit a limit, too
         self._sending = Lock()
-        self._waiting = Event()
-        self._thread: Thread | None = None
+        self._sender = Sender("statistics", INTERVAL, self.send, self._waits, self._lock)
         self._log = RareLog(logger, LOG_INTERVAL)
         self._empty()
 
@@ -70,14 +74,11 @@ class Statistics:
         name = decision.name
         allowed = decision.allowed
         with self._lock:
-            idle = not self._minutes
             _add(self._minutes, (alias, name, allowed, int(now // 60)), 1, MAX_MINUTES)
             if not allowed:
                 _add(self._identities, (alias, name, decision.identity), 1, MAX_IDENTITIES)
-            if self._thread is None:
+            if not self._sender.running:
                 self._start()
-            if idle:
-                self._waiting.set()
 
     def send(self) -> None:
         """Send what was added up.
@@ -97,8 +98,6 @@ class Statistics:
                     _add(self._minutes, place, amount, MAX_MINUTES)
                 for place, amount in kept_identities:
                     _add(self._identities, place, amount, MAX_IDENTITIES)
-        if away:
-            self._waiting.set()
 
     def forget(self) -> None:
         """Drop what waits, once what is being sent has gone."""
@@ -113,20 +112,23 @@ class Statistics:
         away: set[str],
     ) -> list[tuple[Place, int]]:
         """Send to all aliases but those away, and note these; return what is to be kept."""
-        kept = []
+        by_alias: dict[str, dict[str, tuple[Place, int]]] = {}
         for place, amount in sums:
             alias, *parts = place
-            if alias not in away:
-                try:
-                    counters[alias].increment(key_of(*parts), amount, ttl)
-                    continue
-                except (CounterUnavailable, CounterConfigError) as error:
+            by_alias.setdefault(alias, {})[key_of(*parts)] = place, amount
+        kept: list[tuple[Place, int]] = []
+        for alias, named in by_alias.items():
+            if alias in away:
+                kept += named.values()
+                continue
+            values = {key: amount for key, (_, amount) in named.items()}
+            for key, error in _failures(alias, values, ttl).items():
+                if isinstance(error, CounterUnavailable | CounterConfigError):
                     self._log.error("Statistics wait to be sent: %s", type(error).__name__)
                     away.add(alias)
-                except CounterError as error:
+                    kept.append(named[key])
+                else:
                     self._log.error("Statistics may be lost: %s", type(error).__name__)
-                    continue
-            kept.append((place, amount))
         return kept
 
     def _start(self) -> None:
@@ -134,24 +136,24 @@ class Statistics:
             self._registered = True
             atexit.register(self.send)
             os.register_at_fork(after_in_child=self._begin)  # the parent sends what it has
-        thread = Thread(target=self._run, name="django_counter statistics", daemon=True)
         try:
-            thread.start()
-        except RuntimeError as error:  # too many of them, or the interpreter is ending
+            self._sender.start()
+        except RuntimeError as error:
             self._log.error("Statistics wait for a thread: %s", error)
-        else:
-            self._thread = thread
-            self._waiting.set()  # for what the last one has left
 
-    def _run(self) -> None:
-        try:
-            while True:
-                self._waiting.wait()
-                time.sleep(INTERVAL)
-                self._waiting.clear()
-                self.send()
-        finally:
-            self._thread = None  # the next decision starts another
+    def _waits(self) -> bool:
+        return bool(self._minutes or self._identities)
+
+
+def _failures(alias: str, values: dict[str, int], ttl: float) -> dict[str, CounterError]:
+    """Add to counters; return the errors of those that failed."""
+    try:
+        counters[alias].multi_increment(values, ttl)
+    except CounterPartlyApplied as error:
+        return error.errors
+    except CounterError as error:
+        return dict.fromkeys(values, error)
+    return {}
 
 
 def _add(sums: Sums, place: Place, amount: int, most: int) -> None:

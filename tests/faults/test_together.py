@@ -1,5 +1,6 @@
 """Operations that leave together: what a fault in their midst lets each of them conclude."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from django_counter import (
     CounterUnavailable,
     Operation,
 )
-from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis import RedisCounter, lane
 from django_counter.backends.redis import call as call_module
 from django_counter.backends.redis.async_connection import AsyncConnection
 from django_counter.backends.redis.connection import SocketConnection
@@ -164,16 +165,16 @@ def test_parts_that_were_not_sent_are_unavailable(
 
 @pytest.mark.usefixtures("in_parts")
 def test_no_part_is_sent_after_the_deadline(
-    make_counter: Callable[..., RedisCounter], proxy: Proxy
+    make_counter: Callable[..., RedisCounter], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = make_counter(proxy.url)
     counter.set("key", 10)
     proxy.commands.clear()
-    proxy.faults.append(Fault.DELAY)
-    counter._lane._server.timeout = proxy.pause = 0.05
-    kinds = [type(each) for each in counter.run_all(EACH_ONCE[:25])]
-    assert CounterUnavailable in kinds
-    assert kinds[10:] == [CounterUnavailable] * 15
+    times = iter([time.monotonic()])
+    with monkeypatch.context() as patched:
+        patched.setattr(lane, "monotonic", lambda: next(times, time.monotonic() + 100))
+        kinds = [type(each) for each in counter.run_all(EACH_ONCE[:25])]
+    assert kinds == [int] * 10 + [CounterUnavailable] * 15
     assert len(proxy.commands) == 10
 
 
@@ -233,3 +234,16 @@ def test_a_cluster_that_is_away_is_the_error_of_each(
     assert {type(each) for each in outcomes} == {CounterUnavailable}
     with pytest.raises(CounterUnavailable):
         call(counter, "multi_increment", {"a": 1, "b": 1})
+
+
+def test_what_a_node_refuses_for_good_is_the_error_of_each(
+    call: Caller, make_counter: Callable[..., RedisCounter], cluster: Cluster
+) -> None:
+    counter = make_counter(cluster.location)
+    assert call(counter, "run_all", EACH_ONCE[:20]) == [1] * 20
+    call(counter, "close")
+    for lanes in (counter._lane._lanes, counter._async_lane._lanes):
+        for each in lanes.values():
+            each._server._options["unknown"] = 1
+    outcomes = call(counter, "run_all", EACH_ONCE[:20])
+    assert {type(each) for each in outcomes} == {CounterConfigError}

@@ -13,12 +13,12 @@ import pytest
 from django.http import HttpRequest
 from django.test import override_settings
 
-from django_counter import CounterError, CounterOutcomeUnknown, CounterUnavailable
+from django_counter import CounterError, CounterOutcomeUnknown, CounterUnavailable, rare_log
 from django_counter.exceptions import CounterConfigError, CounterTypeError
 from django_counter.middleware import CounterMiddleware
-from django_counter.ratelimit import RateLimit, clock, outages, rare_log
+from django_counter.rare_log import RareLog
+from django_counter.ratelimit import RateLimit, clock, outages
 from django_counter.ratelimit.limit import declared
-from django_counter.ratelimit.rare_log import RareLog
 from django_counter.signals import rate_limit_error, rate_limited
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import MEMORY, Operated

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from django_counter import (
     CounterConfigError,
     CounterError,
     CounterOutcomeUnknown,
+    CounterPartlyApplied,
     CounterTypeError,
     CounterUnavailable,
     counter,
@@ -44,7 +46,7 @@ class Failing(CounterMiddleware):
     @contextmanager
     def around(self, operation: str, keys: tuple[str, ...]) -> Iterator[None]:  # type: ignore[override]
         asked.append(keys)
-        if outage and operation == "increment":
+        if outage and operation == "multi_increment":
             raise outage[0]
         yield
 
@@ -218,10 +220,32 @@ def test_what_may_have_been_counted_is_not_sent_again(
     assert stored() == {}
 
 
+def test_of_what_is_sent_each_has_its_own_fate(
+    statistics: Statistics, clock: Clock, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = RateLimit("1/h", name=name)
+    for _ in range(2):
+        limit.hit("a")
+
+    def partly(values: dict[str, int], ttl: float) -> Any:
+        first, *others = values
+        error = CounterPartlyApplied({first: 1}, dict.fromkeys(others, CounterUnavailable("away")))
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counters["default"], "multi_increment", partly)
+        statistics.send()
+    statistics.send()
+    assert stored() == {
+        f"{{{name}}}:denied:{minute(clock)}": 1,
+        f"{{{name}}}:identity:{digest('a')}": 1,
+    }
+
+
 def test_one_alias_that_is_away_does_not_hold_another_up(statistics: Statistics, name: str) -> None:
     RateLimit("1/h", name=name, using="other").hit("a")
     RateLimit("1/h", name=name).hit("a")
-    counters["other"].increment = lambda *_: fail()  # type: ignore[method-assign]
+    counters["other"].multi_increment = lambda *_: fail()  # type: ignore[method-assign]
     statistics.send()
     assert len(stored()) == 1
     assert stored("other") == {}
@@ -327,8 +351,6 @@ def test_a_thread_sends_what_comes_and_goes_on(running: Statistics, name: str) -
     for number in (1, 2):
         running.add("default", decision_on(name), 0.0)
         wait_until(lambda number=number: counter.get(minute_key(name, True, 0)) == number)
-    assert running._thread is not None
-    assert running._thread.daemon
 
 
 def test_the_thread_tries_again_by_itself(running: Statistics, name: str) -> None:
@@ -345,11 +367,12 @@ def test_a_thread_that_breaks_is_followed_by_another(
     running: Statistics, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(running, "send", lambda: 1 // 0)
+        patched.setattr(running._sender, "_send", lambda: 1 // 0)
         running.add("default", decision_on(name), 0.0)
-        broken = running._thread
-        assert broken
-        broken.join(PATIENCE)
+        for thread in threading.enumerate():
+            if thread.name == "django_counter statistics":
+                thread.join(PATIENCE)
+    assert not running._sender.running
     running.add("default", decision_on(name), 0.0)
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 2)
 
