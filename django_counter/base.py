@@ -553,7 +553,7 @@ def checked_sums(outcomes: dict[str, int | CounterError]) -> dict[str, int]:
 
 def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
     """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl."""
-    if not isinstance(budgets, Iterable):
+    if type(budgets) is not list and not isinstance(budgets, Iterable):
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
     listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
     if len(listed) != 1:

@@ -27,7 +27,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "token_bucket": TokenBucket,
 }
 PREFIX = "limit:"  # of the counters of all limits
-MAX_PLACES = 10_000  # that a limit remembers in a process
+MAX_PLACES = 1_000  # that a limit remembers in a process
 _NAME = re.compile(r"[A-Za-z0-9_.:/<> -]{1,128}")
 _PLACE = re.compile(rf"({DIGEST_PATTERN})\}}:.+")
 
