@@ -5,7 +5,6 @@ import gc
 import math
 import threading
 import warnings
-from asyncio.selector_events import _SelectorSocketTransport
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,20 +23,6 @@ pytest_plugins = ["tests.faults.fixtures"]
 TIMEOUT = 0.2  # seconds that a call may take where it has to run out
 
 
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What transports are given to write, each time."""
-    written: list[bytes] = []
-    write = _SelectorSocketTransport.write
-
-    def note(transport: Any, data: bytes) -> None:
-        written.append(bytes(data))
-        write(transport, data)
-
-    monkeypatch.setattr(_SelectorSocketTransport, "write", note)
-    return written
-
-
 async def outcomes(calls: list[Awaitable[Any]]) -> list[Any]:
     """Return what calls made at once gave or raised; fail when they do not end."""
     async with asyncio.timeout(30 * TIMEOUT):
@@ -48,29 +33,6 @@ async def turns() -> None:
     """Let the loop do what is due, and what follows from that."""
     for _ in range(5):
         await asyncio.sleep(0)
-
-
-def test_what_is_asked_in_one_turn_leaves_in_one_write(
-    counter: RedisCounter, writes: list[bytes]
-) -> None:
-    async def main() -> None:
-        await counter.aget("key")
-        writes.clear()
-        await asyncio.gather(*(counter.aincrement("key") for _ in range(100)))
-
-    asyncio.run(main())
-    # The first found the connection idle.
-    assert [data.count(b"INCRBY") for data in writes] == [1, 99]
-
-
-def test_what_is_asked_while_connecting_leaves_in_one_write(
-    counter: RedisCounter, writes: list[bytes]
-) -> None:
-    async def main() -> None:
-        await asyncio.gather(*(counter.aincrement("key") for _ in range(100)))
-
-    asyncio.run(main())
-    assert [data.count(b"INCRBY") for data in writes if b"INCRBY" in data] == [100]
 
 
 def test_a_loop_has_one_connection(counter: RedisCounter, admin: redis.Redis) -> None:

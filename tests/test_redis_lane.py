@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
@@ -14,7 +14,6 @@ import fakeredis
 import hiredis
 import pytest
 import redis
-from django.core.cache import caches
 from redis.connection import Connection as RedisConnection
 
 from django_counter.backends.redis import RedisCounter
@@ -22,7 +21,7 @@ from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import DriverConnection, SocketConnection
 from tests.faults.operations import ALL, Caller, Operation, make
 from tests.faults.proxy import Fault, Proxy
-from tests.faults.watch import admin_of, connections_of, eventually
+from tests.faults.watch import connections_of, eventually
 from tests.servers import ServerProcess
 
 pytest_plugins = ["tests.faults.fixtures"]
@@ -243,20 +242,6 @@ def test_a_child_that_closes_leaves_its_parent_connected(
     assert connections_of(asked, admin) == before
 
 
-def test_a_call_asks_neither_the_cache_nor_a_pool(
-    call: Caller, counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("asked")
-
-    with monkeypatch.context() as patches:
-        patches.setattr(type(caches), "__getitem__", refuse)
-        patches.setattr(redis.ConnectionPool, "get_connection", refuse)
-        patches.setattr(redis.ConnectionPool, "make_connection", refuse)
-        for operation in ALL.values():
-            make(call, counter, operation)
-
-
 def test_what_is_packed_holds_no_int(
     call: Caller, counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,37 +263,6 @@ def test_what_is_packed_holds_no_int(
         make(call, counter, operation)
     assert packed
     assert [command for command in packed if any(type(part) is int for part in command)] == []
-
-
-@every_operation
-def test_a_call_is_one_command(
-    call: Caller,
-    own_server: ServerProcess,
-    make_counter: Callable[..., RedisCounter],
-    operation: Operation,
-) -> None:
-    counter = make_counter(own_server.url)
-    call(counter, "set", "key", 10)
-    make(call, counter, operation)  # the server knows the script after that
-    call(counter, "set", "key", 10)
-    call(counter, "delete", "other")
-    with admin_of(own_server) as admin, admin_of(own_server).monitor() as monitor:
-        make(call, counter, operation)
-        admin.echo("end")
-        seen = [command.split()[0] for command in commands(monitor)]
-    if operation.name in ("scan", "scan_page"):
-        assert seen == ["SCAN", "EVALSHA"]
-    else:
-        assert len(seen) == 1
-
-
-def commands(monitor: Any) -> Iterator[str]:
-    """Yield what clients ask, until the echo."""
-    for command in monitor.listen():
-        if command["command"].startswith("ECHO"):
-            return
-        if command["client_type"] != "lua":
-            yield command["command"]
 
 
 def test_a_known_connection_has_its_socket_used(counter: RedisCounter) -> None:

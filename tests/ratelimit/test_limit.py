@@ -3,13 +3,12 @@
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
 import pytest
-import redis
 from django.test import override_settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -506,71 +505,8 @@ class TestBudgets:
 
 class TestOnAServer:
     @pytest.fixture(autouse=True)
-    def server(self, on_valkey: RedisStore, clock: Clock, name: str) -> Iterator[None]:
-        self.store = on_valkey
+    def server(self, on_valkey: RedisStore, clock: Clock, name: str) -> None:
         self.name = name
-        self.marker = redis.Redis.from_url(
-            on_valkey.cache["LOCATION"], single_connection_client=True
-        )
-        yield
-        self.marker.close()
-
-    def commands(self, operation: Callable[[], object]) -> list[str]:
-        """Return the commands that clients send during an operation."""
-        commands = []
-        with self.store.client.monitor() as monitor:
-            operation()
-            self.marker.echo("done")
-            while (command := monitor.next_command())["command"] != "ECHO done":
-                if command["client_type"] != "lua":
-                    commands.append(command["command"].split(" ")[0])
-        return commands
-
-    @pytest.mark.parametrize("algorithm", ["fixed", "token_bucket"])
-    @pytest.mark.parametrize("rates", [("5/h",), ("5/h", "7/d", "8/w")])
-    def test_a_decision_is_one_command(
-        self, operated: Operated, algorithm: str, rates: tuple[str, ...]
-    ) -> None:
-        limit = operated(RateLimit(*rates, name=self.name, algorithm=algorithm))
-        limit.hit("warm")
-        assert self.commands(lambda: limit.hit("a")) == ["EVALSHA"]  # the first of its window
-        assert self.commands(lambda: limit.hit("a")) == ["EVALSHA"]
-        assert self.commands(lambda: limit.hit("a", 4)) == ["EVALSHA"]  # denied
-
-    @pytest.mark.parametrize("rates", [("5/h",), ("5/h", "7/d")])
-    def test_a_sliding_decision_is_one_command_after_the_first_of_a_window(
-        self, clock: Clock, operated: Operated, rates: tuple[str, ...]
-    ) -> None:
-        limit = operated(RateLimit(*rates, name=self.name, algorithm="sliding"))
-        limit.hit("warm")
-        assert self.commands(lambda: limit.hit("a")) == ["EVALSHA"] * (len(rates) + 1)
-        assert self.commands(lambda: limit.hit("a")) == ["EVALSHA"]
-        assert self.commands(lambda: limit.hit("a", 5)) == ["EVALSHA"]  # denied
-        clock.move(3600)
-        limit.hit("a")
-        assert self.commands(lambda: limit.hit("a")) == ["EVALSHA"]
-
-    @every_algorithm
-    def test_a_repeated_denial_is_no_command(self, operated: Operated, algorithm: str) -> None:
-        limit = operated(RateLimit("1/h", name=self.name, algorithm=algorithm))
-        limit.hit("a")
-        assert not limit.hit("a").allowed
-        assert self.commands(lambda: [limit.hit("a") for _ in range(10)]) == []
-
-    @every_algorithm
-    def test_a_refund_is_one_command(self, operated: Operated, algorithm: str) -> None:
-        limit = operated(RateLimit("5/h", name=self.name, algorithm=algorithm))
-        limit.hit("a")
-        limit.refund("a")
-        assert self.commands(lambda: limit.refund("a")) == ["EVALSHA"]
-
-    @pytest.mark.parametrize("algorithm", ["fixed", "token_bucket"])
-    def test_a_peek_is_one_command(self, operated: Operated, algorithm: str) -> None:
-        limit = operated(RateLimit("5/h", name=self.name, algorithm=algorithm))
-        limit.hit("a")
-        limit.peek("a")
-        assert self.commands(lambda: limit.peek("a")) == ["EVALSHA"]
-        assert self.commands(lambda: limit.hit("a", 0)) == ["EVALSHA"]
 
     @every_algorithm
     @pytest.mark.parametrize("seconds", [0, 1])
