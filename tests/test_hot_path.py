@@ -398,7 +398,7 @@ def test_tasks_that_go_on_asking_share_a_write_for_each_round_of_replies(
 
     asyncio.run(main())
     assert sum(write.data.count(b"INCRBY") for write in writes) == 10 * tasks
-    assert len(writes) <= 12  # the first alone, and its reply, too, when it comes before the rest
+    assert len(writes) <= 20  # the replies of a round may come in two pieces
     assert len({write.transport for write in writes}) == 1
 
 
