@@ -99,6 +99,21 @@ def test_a_cancelled_call_costs_no_connection(counter: RedisCounter, admin: redi
     assert answer == 7
 
 
+def test_an_error_for_a_cancelled_call_is_dropped(
+    counter: RedisCounter, admin: redis.Redis
+) -> None:
+    admin.rpush(f"{counter.alias}:list", "no counter")
+
+    async def main() -> int:
+        await counter.aget("key")
+        refused = asyncio.create_task(counter.aincrement("list"))
+        await asyncio.sleep(0)
+        refused.cancel()
+        return await counter.aincrement("key")
+
+    assert asyncio.run(main()) == 1
+
+
 @pytest.mark.figure("cancelled tasks")
 @pytest.mark.fault("cancelled task")
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "connecting"])
@@ -364,6 +379,18 @@ every_bound = pytest.mark.parametrize(
 def test_callers_wait_for_room(narrow: None, counter: RedisCounter) -> None:
     async def main() -> list[int]:
         return await asyncio.gather(*(counter.aincrement("key") for _ in range(300)))
+
+    assert sorted(asyncio.run(main())) == list(range(1, 301))
+
+
+@every_bound
+def test_callers_of_one_node_wait_for_room(narrow: None, counter: RedisCounter) -> None:
+    command = ("INCRBY", f"{counter.alias}:key", "1")
+
+    async def main() -> list[int]:
+        deadline = asyncio.get_running_loop().time() + 5
+        calls = (counter._async_lane.exchange(command, deadline) for _ in range(300))
+        return await asyncio.gather(*calls)
 
     assert sorted(asyncio.run(main())) == list(range(1, 301))
 

@@ -6,6 +6,7 @@ from redis.exceptions import TryAgainError
 
 from django_counter.backends.redis.call import Call
 from django_counter.backends.redis.errors import (
+    PAUSE,
     ReplyLost,
     Tries,
     fail,
@@ -54,6 +55,8 @@ class Route:
         self._redirections += 1
         if self._redirections > MAX_REDIRECTIONS:
             fail(self.call, TryAgainError("redirected too often"))
+        if self._redirections > 2:  # two nodes do not agree yet
+            self.tries.pause = PAUSE
         self.node = Address(found.host or self.node.host, found.port)
         self.asking = found.asking
         if not self.asking:
