@@ -101,4 +101,5 @@ def test_limits_outside_views_are_not_heard(name: str) -> None:
 def test_there_are_no_others() -> None:
     found = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
     circuits = {"circuit_opened", "circuit_closed"}  # tests/test_circuit_breaker.py
-    assert found == {"rate_limited", "rate_limit_error"} | circuits
+    buffers = {"increments_dropped"}  # tests/test_buffered.py
+    assert found == {"rate_limited", "rate_limit_error"} | circuits | buffers
