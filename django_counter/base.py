@@ -535,12 +535,19 @@ def checked_values(values: Mapping[str, int]) -> dict[str, int]:
     return checked
 
 
-def checked_sums(outcomes: dict[str, int | CounterError]) -> dict[str, int]:
+def increments_of(values: dict[str, int], ttl: Ttl) -> list[Operation]:
+    """Return the operations that a multi_increment() of checked values is; refuse a bad ttl."""
+    milliseconds(ttl)
+    return [Operation("increment", (key, value, ttl), {}) for key, value in values.items()]
+
+
+def checked_sums(values: Iterable[str], outcomes: Iterable[int | CounterError]) -> dict[str, int]:
     """Return the sums by key; raise what increments that leave together raise when some fail."""
-    sums = cast(dict[str, int], outcomes)
-    if {*map(type, outcomes.values())} <= {int}:
+    by_key = dict(zip(values, outcomes, strict=True))
+    sums = cast(dict[str, int], by_key)
+    if {*map(type, by_key.values())} <= {int}:
         return sums
-    errors = {key: each for key, each in outcomes.items() if isinstance(each, CounterError)}
+    errors = {key: each for key, each in by_key.items() if isinstance(each, CounterError)}
     sums = {key: each for key, each in sums.items() if key not in errors}
     error = gravest(errors.values())
     if sums or len({type(each) for each in errors.values()}) > 1:

@@ -30,6 +30,7 @@ from django_counter.base import (
     checked_timers,
     checked_value,
     checked_values,
+    increments_of,
     milliseconds,
 )
 from django_counter.exceptions import (
@@ -112,9 +113,7 @@ class MemoryCounter(Counter):
 
     def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
-        milliseconds(ttl)
-        operations = [Operation("increment", (key, each, ttl), {}) for key, each in checked.items()]
-        return checked_sums(dict(zip(checked, _applied(self, operations), strict=True)))
+        return checked_sums(checked, _applied(self, increments_of(checked, ttl)))
 
     async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         return self.multi_increment(values, ttl)

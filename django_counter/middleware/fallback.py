@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from django_counter.base import Counter, Operation, Ttl, checked_sums, checked_values, milliseconds
+from django_counter.base import Counter, Operation, Ttl, checked_sums, checked_values, increments_of
 from django_counter.exceptions import CounterUnavailable
 from django_counter.handler import counters
 from django_counter.middleware.base import CounterMiddleware
@@ -84,36 +84,31 @@ class FallbackMiddleware(CounterMiddleware):
 
     def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
-        outcomes = self.run_all(_increments(checked, ttl))
-        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+        return checked_sums(checked, self.run_all(increments_of(checked, ttl)))
 
     async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
-        outcomes = await self.arun_all(_increments(checked, ttl))
-        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+        return checked_sums(checked, await self.arun_all(increments_of(checked, ttl)))
 
     def run_all(self, operations: Sequence[Operation]) -> list[Any]:
         outcomes = super().run_all(operations)
         away = _unavailable(outcomes)
         if away:
-            again = self.fallback.run_all([operations[number] for number in away])
-            for number, outcome in zip(away, again, strict=True):
-                outcomes[number] = outcome
+            _replace(outcomes, away, self.fallback.run_all([operations[each] for each in away]))
         return outcomes
 
     async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
         outcomes = await super().arun_all(operations)
         away = _unavailable(outcomes)
         if away:
-            again = await self.fallback.arun_all([operations[number] for number in away])
-            for number, outcome in zip(away, again, strict=True):
-                outcomes[number] = outcome
+            again = await self.fallback.arun_all([operations[each] for each in away])
+            _replace(outcomes, away, again)
         return outcomes
 
 
-def _increments(values: dict[str, int], ttl: Ttl) -> list[Operation]:
-    milliseconds(ttl)
-    return [Operation("increment", (key, value, ttl), {}) for key, value in values.items()]
+def _replace(outcomes: list[Any], away: list[int], again: list[Any]) -> None:
+    for number, outcome in zip(away, again, strict=True):
+        outcomes[number] = outcome
 
 
 def _unavailable(outcomes: list[Any]) -> list[int]:

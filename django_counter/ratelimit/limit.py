@@ -189,7 +189,8 @@ class RateLimit:
             self._check_cost(cost)
         if not switches().enabled:
             return self.whole(identity)
-        if not self._denials or idempotency_key is not None:  # allowed before the denial, perhaps
+        # With an idempotency key, it may have been allowed before the denial.
+        if not self._denials or idempotency_key is not None:
             return None
         denial = self._denials.known(identity, cost, now)
         if denial is not None and self.counted and switches().statistics:

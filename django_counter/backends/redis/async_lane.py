@@ -24,7 +24,7 @@ class AsyncLane:
         deadline = loop.time() + self._server.timeout
         pipeline.enter()
         try:
-            if pipeline.full():
+            if pipeline.full():  # this is ask(), without its coroutine
                 await pipeline.wait_for_room(deadline)
             reply = await pipeline.send(call.command, deadline)
         except FAILURES as error:

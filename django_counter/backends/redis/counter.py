@@ -95,7 +95,7 @@ class RedisCounter(Counter):
             outcomes = self._lane.send_all(*self._increments(checked))
         else:
             outcomes = self._lane.call_all(self._increments_with_ttl(checked, ttl))
-        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+        return checked_sums(checked, outcomes)
 
     async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
@@ -103,7 +103,7 @@ class RedisCounter(Counter):
             outcomes = await self._async_lane.send_all(*self._increments(checked))
         else:
             outcomes = await self._async_lane.call_all(self._increments_with_ttl(checked, ttl))
-        return checked_sums(dict(zip(checked, outcomes, strict=True)))
+        return checked_sums(checked, outcomes)
 
     def _increments(
         self, values: dict[str, int]
