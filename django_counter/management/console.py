@@ -24,7 +24,6 @@ class Console:
         self.stderr = command.stderr
         self.format: str = options.get("format") or "table"
         self.verbosity: int = options["verbosity"]
-        self._noted: set[str] = set()
         # Django's style is one for both streams, and looks at sys.stdout only.
         coloured = options["force_color"] or self.stdout.isatty()
         self.style: Any = command.style if coloured else no_style()
@@ -39,7 +38,7 @@ class Console:
         """Return the counter of an alias; refuse one that there is not."""
         self.check_alias(alias)
         if definition(alias).import_backend() is MemoryCounter:
-            self._note_memory(alias)
+            self.note(f"{alias!r} counts in memory, by each process alone: this sees its own only.")
         return counters[alias]
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
@@ -66,8 +65,3 @@ class Console:
         self.stderr.flush()
         if sys.stdin.readline().strip() != str(count):
             raise CommandError("not confirmed, nothing was changed", returncode=FAILED)
-
-    def _note_memory(self, alias: str) -> None:
-        if alias not in self._noted:
-            self._noted.add(alias)
-            self.note(f"{alias!r} counts in memory, by each process alone: this sees its own only.")
