@@ -560,7 +560,7 @@ def checked_sums(values: Iterable[str], outcomes: Iterable[int | CounterError]) 
 
 def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
     """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl."""
-    if type(budgets) is not list and not isinstance(budgets, Iterable):
+    if not isinstance(budgets, list | tuple | Iterable):  # the quick ones first
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
     listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
     if len(listed) != 1:
@@ -601,7 +601,7 @@ def _sound(budget: Budget) -> bool:
         and 0 < limit <= INT64_MAX
         and type(floor) is int
         and 0 <= floor <= INT64_MAX
-        and scope is None
+        and (scope is None or _plain(scope))
     )
 
 

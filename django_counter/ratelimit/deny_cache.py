@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from django_counter.ratelimit.decisions import Decision
 from django_counter.ratelimit.digests import Digest
-from django_counter.ratelimit.settings import setting
 
 MAX_DENIALS = 10_000
 MAX_IDENTITY = 256  # characters; longer ones are not worth their memory
@@ -28,9 +27,9 @@ class DenyCache(dict[str, Denial]):
         decision, least, at, until = denial
         return decision.later(now - at) if cost >= least and at <= now < until else None
 
-    def add(self, identity: str, cost: int, decision: Decision, now: float) -> None:
-        """Remember a denial for RATE_LIMIT["DENY_CACHE"] seconds, at most until a hit may pass."""
-        seconds = min(setting("DENY_CACHE"), decision.retry_after)
+    def add(self, identity: str, cost: int, decision: Decision, now: float, seconds: float) -> None:
+        """Remember a denial for so many seconds, at most until a hit may pass."""
+        seconds = min(seconds, decision.retry_after)
         if seconds > 0 and len(identity) <= MAX_IDENTITY and not isinstance(identity, Digest):
             if len(self) >= MAX_DENIALS:
                 self.clear()

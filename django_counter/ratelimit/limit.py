@@ -1,10 +1,11 @@
 """A rate limit: rates, a name, and the hits of identities."""
 
 import re
+from collections.abc import Mapping
 from weakref import WeakSet
 
 from django_counter.base import Counter, Entry, checked_amount
-from django_counter.handler import DEFAULT_ALIAS, counters
+from django_counter.handler import DEFAULT_ALIAS, Counters, counters
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.algorithms import (
     Algorithm,
@@ -44,6 +45,7 @@ class RateLimit:
     """
 
     counted = True  # in the statistics
+    _counters: Mapping[str, Counter] | Counters = counters
 
     def __init__(
         self, *rates: str, name: str, algorithm: str = "fixed", using: str = DEFAULT_ALIAS
@@ -88,11 +90,10 @@ class RateLimit:
             return self.peek(identity)
         now = clock.now()
         known = self._known(identity, cost, now, idempotency_key)
-        if known is not None:
+        if isinstance(known, Decision):
             return known
-        place = self._place(identity)
-        draw = self._algorithm.draw(self._counter(), place, cost, now, idempotency_key)
-        return self._decide(identity, place, cost, now, draw)
+        draw = self._algorithm.draw(self._counters[self.using], known, cost, now, idempotency_key)
+        return self._decide(identity, known, cost, now, draw)
 
     async def ahit(
         self, identity: str, cost: int = 1, *, idempotency_key: str | None = None
@@ -102,11 +103,12 @@ class RateLimit:
             return await self.apeek(identity)
         now = clock.now()
         known = self._known(identity, cost, now, idempotency_key)
-        if known is not None:
+        if isinstance(known, Decision):
             return known
-        place = self._place(identity)
-        draw = await self._algorithm.adraw(self._counter(), place, cost, now, idempotency_key)
-        return self._decide(identity, place, cost, now, draw)
+        draw = await self._algorithm.adraw(
+            self._counters[self.using], known, cost, now, idempotency_key
+        )
+        return self._decide(identity, known, cost, now, draw)
 
     def peek(self, identity: str) -> Decision:
         """Return what a hit of cost 1 would be answered, and draw nothing."""
@@ -114,7 +116,7 @@ class RateLimit:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
-        counter = self._counter()
+        counter = self._counters[self.using]
         entries = [counter.entry(key) for key in self._algorithm.keys(place, now)]
         return self._look(place, entries, now)
 
@@ -124,7 +126,7 @@ class RateLimit:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
-        counter = self._counter()
+        counter = self._counters[self.using]
         entries = [await counter.aentry(key) for key in self._algorithm.keys(place, now)]
         return self._look(place, entries, now)
 
@@ -137,7 +139,7 @@ class RateLimit:
         if not switches().enabled:
             return
         then = clock.now() if at is None else at
-        self._algorithm.refund(self._counter(), self._place(identity), cost, then)
+        self._algorithm.refund(self._counters[self.using], self._place(identity), cost, then)
         self._denials.forget(identity)
 
     async def arefund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
@@ -146,7 +148,7 @@ class RateLimit:
         if not switches().enabled:
             return
         then = clock.now() if at is None else at
-        await self._algorithm.arefund(self._counter(), self._place(identity), cost, then)
+        await self._algorithm.arefund(self._counters[self.using], self._place(identity), cost, then)
         self._denials.forget(identity)
 
     def reset(self, identity: str) -> None:
@@ -183,19 +185,21 @@ class RateLimit:
 
     def _known(
         self, identity: str, cost: int, now: float, idempotency_key: str | None
-    ) -> Decision | None:
-        """Return a decision that needs no counter."""
+    ) -> Decision | Place:
+        """Return a decision that needs no counter, or else the place where one is made."""
         if type(cost) is not int or not 0 < cost <= self.largest_cost:
             self._check_cost(cost)
-        if not switches().enabled:
+        enabled, counted, _ = switches()
+        if not enabled:
             return self.whole(identity)
         # With an idempotency key, it may have been allowed before the denial.
-        if not self._denials or idempotency_key is not None:
-            return None
-        denial = self._denials.known(identity, cost, now)
-        if denial is not None and self.counted and switches().statistics:
-            statistics.add(self.using, denial, now)
-        return denial
+        if self._denials and idempotency_key is None:
+            denial = self._denials.known(identity, cost, now)
+            if denial is not None:
+                if counted and self.counted:
+                    statistics.add(self.using, denial, now)
+                return denial
+        return self._place(identity)
 
     def _check_cost(self, cost: int) -> None:
         cost = checked_amount(cost, "cost")
@@ -204,9 +208,6 @@ class RateLimit:
 
     def _declare(self) -> None:
         declared.add(self)
-
-    def _counter(self) -> Counter:
-        return counters[self.using]
 
     def _place(self, identity: str) -> Place:
         if type(identity) is not str or len(identity) > MAX_IDENTITY:
@@ -222,11 +223,11 @@ class RateLimit:
         return Place(f"{self.prefix}{hexadecimal}}}", hexadecimal, int(hexadecimal[:16], 16))
 
     def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
-        success, standings = draw
-        decision = decide(self.name, place.digest, now, success, standings)
-        if not success:
-            self._denials.add(identity, cost, decision, now)
-        if self.counted and switches().statistics:
+        decision = decide(self.name, place.digest, now, *draw)
+        _, counted, deny_cache = switches()
+        if deny_cache and not decision.allowed:
+            self._denials.add(identity, cost, decision, now, deny_cache)
+        if counted and self.counted:
             statistics.add(self.using, decision, now)
         return decision
 
@@ -250,13 +251,13 @@ class RateLimit:
     def _delete(self, place: Place) -> None:
         keys = self._algorithm.keys(place, clock.now())
         for key in keys:
-            self._counter().delete(key)
+            self._counters[self.using].delete(key)
         self._algorithm.forget(keys)
 
     async def _adelete(self, place: Place) -> None:
         keys = self._algorithm.keys(place, clock.now())
         for key in keys:
-            await self._counter().adelete(key)
+            await self._counters[self.using].adelete(key)
         self._algorithm.forget(keys)
 
 

@@ -5,7 +5,6 @@ from functools import lru_cache
 from threading import Lock
 
 from django_counter.backends.memory import MemoryCounter
-from django_counter.base import Counter
 from django_counter.exceptions import CounterError
 from django_counter.rare_log import RareLog
 from django_counter.ratelimit import clock
@@ -100,13 +99,10 @@ class _LocalLimit(RateLimit):
         shares = (rate._replace(limit=max(1, rate.limit // processes)) for rate in limit.rates)
         rates = dict.fromkeys(str(share) for share in shares)
         super().__init__(*rates, name=limit.name, algorithm=limit.algorithm)
-        self._memory = MemoryCounter(clock=lambda: clock.now())
+        self._counters = {self.using: MemoryCounter(clock=lambda: clock.now())}
 
     def _declare(self) -> None:
         """It is part of one that is declared."""
-
-    def _counter(self) -> Counter:
-        return self._memory
 
 
 _lock = Lock()  # two threads at once would make two shares

@@ -31,12 +31,13 @@ class Switches(NamedTuple):
 
     enabled: bool
     statistics: bool
+    deny_cache: float  # seconds
 
 
 @cache
 def switches() -> Switches:
     """Return what is on."""
-    return Switches(setting("ENABLED"), setting("STATISTICS"))
+    return Switches(setting("ENABLED"), setting("STATISTICS"), setting("DENY_CACHE"))
 
 
 def forget() -> None:

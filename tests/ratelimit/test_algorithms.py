@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from django_counter import counters
 from django_counter.ratelimit import Decision, Rate, RateLimit
 from django_counter.ratelimit.algorithms import sliding
-from django_counter.ratelimit.algorithms.fixed import windows
 from django_counter.ratelimit.limit import ALGORITHMS
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import Operated
@@ -333,7 +332,7 @@ def test_windows_of_an_identity_follow_each_other(clock: Clock, name: str, algor
 def test_a_shift_is_below_the_period() -> None:
     limit = RateLimit("1/s", name="any")
     places = [limit._place(f"{number}") for number in range(200)]
-    shifts = {windows(limit.rates, place, 0.0)[0].elapsed for place in places}
+    shifts = {1000 - place.cut(limit.rates, 0).end for place in places}
     assert 0 <= min(shifts) < 50
     assert 950 < max(shifts) < 1000
 

@@ -45,6 +45,7 @@ from django_counter.idempotency import (
 )
 
 SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")
+MAX_TAKES = 1_000  # calls of take() that are remembered
 SCAN_COUNT = 1000  # keys that the server looks through for one page
 
 
@@ -68,6 +69,8 @@ class RedisCounter(Counter):
         self._prefix = f"{key_prefix}:"
         self._lane, self._async_lane = lanes(cache, timeout)
         self._scripts = {name: script(name) for name in SCRIPTS}
+        # By the very tuple of budgets: a rate limit asks with the same one until a window ends.
+        self._takes: dict[int, tuple[Sequence[Budget], Call[list[DecrementResult]]]] = {}
 
     def increment(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -238,15 +241,24 @@ class RedisCounter(Counter):
     def _take(
         self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None = None
     ) -> Call[list[DecrementResult]]:
-        budgets = checked_budgets(budgets)
+        remembered = self._takes.get(id(budgets))
+        if remembered is not None and idempotency_key is None:
+            of, call = remembered
+            if of is budgets and call.value is cost:
+                return call
+        checked = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
         words = [str(cost)]
-        for _, limit, ttl, floor, _ in budgets:
-            expiry = "" if ttl is None else str(milliseconds(ttl))
-            words += str(limit), expiry, str(cost + floor)
-        keys = [budget.key for budget in budgets]
-        call = None if idempotency_key is None else take_once(idempotency_key, budgets, cost)
-        return self._run("take", keys, words, "take", _taken, cost, once=call)
+        for _, limit, ttl, floor, _ in checked:
+            words += str(limit), _milliseconds(ttl), str(cost + floor)
+        keys = [budget.key for budget in checked]
+        once = take_once(idempotency_key, checked, cost)
+        call = self._run("take", keys, words, "take", _taken, cost, once=once)
+        if type(budgets) is tuple and once is None:
+            if len(self._takes) >= MAX_TAKES:
+                self._takes.clear()
+            self._takes[id(budgets)] = budgets, call
+        return call
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
         self._lane.call(self._refund(budgets, cost))
@@ -510,7 +522,7 @@ def _decremented(reply: Reply, key: str) -> DecrementResult:
     drawn, left = reply
     if left == b"":
         return DecrementResult(0, existed=False, success=False)
-    return DecrementResult(_value(left, key), existed=True, success=drawn == 1)
+    return DecrementResult(int(left), existed=True, success=drawn == 1)
 
 
 def _taken(reply: Reply, key: str) -> list[DecrementResult]:

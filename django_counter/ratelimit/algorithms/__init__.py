@@ -1,7 +1,8 @@
 """How rates become counters: a module for each algorithm."""
 
-from django_counter.ratelimit.algorithms.base import Algorithm, Draw, Place
+from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.fixed import FixedWindow
+from django_counter.ratelimit.algorithms.places import Place
 from django_counter.ratelimit.algorithms.sliding import SlidingWindow
 from django_counter.ratelimit.algorithms.token_bucket import TokenBucket
 

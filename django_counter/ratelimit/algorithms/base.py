@@ -2,24 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from django_counter.base import Counter
+from django_counter.ratelimit.algorithms.places import Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
-
-# Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
-# One that ended early would be whole again, and that at the busiest moment.
-GRACE = 1
-
-
-class Place(NamedTuple):
-    """Where the counters of one limit and identity are."""
-
-    key: str  # what their keys begin with
-    digest: str  # of the identity: 32 hexadecimal digits
-    offset: int  # milliseconds by which its windows are shifted: not all turn at the same time
-
 
 # What came of drawing a cost from all rates or from none: whether it was drawn, and the standings
 # after that.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from django_counter.base import Budget, Counter, DecrementResult, Entry
 from django_counter.idempotency import keyword
-from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
-from django_counter.ratelimit.algorithms.fixed import Window, windows
+from django_counter.ratelimit.algorithms.base import Algorithm, Draw
+from django_counter.ratelimit.algorithms.places import Cut, Place, Window
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
 
@@ -22,40 +22,40 @@ class SlidingWindow(Algorithm):
         self._used: dict[str, int] = {}  # by the key of a window that has ended
 
     def keys(self, place: Place, now: float) -> list[str]:
-        current = windows(self.rates, place, now)
-        return [each.key for each in current] + [each.previous_key for each in current]
+        windows = self._cut(place, int(now * 1000)).windows
+        return [each.key for each in windows] + [each.previous_key for each in windows]
 
     def draw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
     ) -> Draw:
-        current = windows(self.rates, place, now)
+        moment = int(now * 1000)
+        cut = self._cut(place, moment)
         uses = [
             self._learn(window, counter.entry(window.previous_key)) if used is None else used
-            for window, used in self._known(current)
+            for window, used in self._known(cut)
         ]
-        budgets = _budgets(current, uses, idempotency_key)
+        budgets = _weighed(cut, uses, moment)
         results = counter.take(budgets, cost, **keyword(idempotency_key))
-        return _drawn(current, uses, results, cost)
+        return _drawn(cut, uses, results, cost, moment)
 
     async def adraw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
     ) -> Draw:
-        current = windows(self.rates, place, now)
+        moment = int(now * 1000)
+        cut = self._cut(place, moment)
         uses = [
             self._learn(window, await counter.aentry(window.previous_key)) if used is None else used
-            for window, used in self._known(current)
+            for window, used in self._known(cut)
         ]
-        budgets = _budgets(current, uses, idempotency_key)
+        budgets = _weighed(cut, uses, moment)
         results = await counter.atake(budgets, cost, **keyword(idempotency_key))
-        return _drawn(current, uses, results, cost)
+        return _drawn(cut, uses, results, cost, moment)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        current = windows(self.rates, place, now)
-        counter.refund(_budgets(current, [0] * len(current)), cost)
+        counter.refund(self._cut(place, int(now * 1000)).budgets, cost)
 
     async def arefund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        current = windows(self.rates, place, now)
-        await counter.arefund(_budgets(current, [0] * len(current)), cost)
+        await counter.arefund(self._cut(place, int(now * 1000)).budgets, cost)
 
     def forget(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -64,17 +64,21 @@ class SlidingWindow(Algorithm):
     def standings(
         self, values: Sequence[int | None], place: Place, cost: int, now: float
     ) -> tuple[Standing, ...]:
+        moment = int(now * 1000)
         count = len(self.rates)
         return tuple(
-            _standing(window, _limit_if_none(window, value), _use(window, previous), cost)
+            _standing(window, _limit_if_none(window, value), _use(window, previous), cost, moment)
             for window, value, previous in zip(
-                windows(self.rates, place, now), values[:count], values[count:], strict=True
+                self._cut(place, moment).windows, values[:count], values[count:], strict=True
             )
         )
 
-    def _known(self, current: Sequence[Window]) -> list[tuple[Window, int | None]]:
+    def _cut(self, place: Place, moment: int) -> Cut:
+        return place.cut(self.rates, moment, kept=2)  # then as the previous one
+
+    def _known(self, cut: Cut) -> list[tuple[Window, int | None]]:
         # Read all at once: while one is learned, another may be forgotten.
-        return [(window, self._used.get(window.previous_key)) for window in current]
+        return [(window, self._used.get(window.previous_key)) for window in cut.windows]
 
     def _learn(self, window: Window, previous: Entry | None) -> int:
         """Return, and remember, what an ended window used: that does not change any more."""
@@ -84,31 +88,24 @@ class SlidingWindow(Algorithm):
         return used
 
 
-def _budgets(
-    current: Sequence[Window], uses: Sequence[int], idempotency_key: str | None = None
-) -> list[Budget]:
-    once = idempotency_key is not None
-    # The ttl is two periods: in the second one, this window is the previous one.
+def _weighed(cut: Cut, uses: Sequence[int], moment: int) -> Sequence[Budget]:
+    """Return the budgets, with what the previous windows weigh left in them."""
+    if not any(uses):
+        return cut.budgets
     return [
-        Budget(
-            window.key,
-            window.rate.limit,
-            2 * window.rate.period + GRACE,
-            _weight(window, used),
-            window.series if once else None,
-        )
-        for window, used in zip(current, uses, strict=True)
+        budget._replace(floor=_weight(window, used, moment))
+        for budget, window, used in zip(cut.budgets, cut.windows, uses, strict=True)
     ]
 
 
 def _drawn(
-    current: Sequence[Window], uses: Sequence[int], results: Sequence[DecrementResult], cost: int
+    cut: Cut, uses: Sequence[int], results: Sequence[DecrementResult], cost: int, moment: int
 ) -> Draw:
     success = results[0].success
     asked = 0 if success else cost
     standings = [
-        _standing(window, result.value, used, asked)
-        for window, used, result in zip(current, uses, results, strict=True)
+        _standing(window, result.value, used, asked, moment)
+        for window, used, result in zip(cut.windows, uses, results, strict=True)
     ]
     return success, tuple(standings)
 
@@ -122,26 +119,26 @@ def _use(window: Window, value: int | None) -> int:
     return max(0, window.rate.limit - _limit_if_none(window, value))
 
 
-def _weight(window: Window, used: int) -> int:
+def _weight(window: Window, used: int, moment: int) -> int:
     """Return what the use of the previous window still counts, rounded up."""
-    period = window.rate.period * 1000
-    return -(-used * (period - window.elapsed) // period)
+    return -(-used * (window.end - moment) // (window.rate.period * 1000))
 
 
-def _standing(window: Window, value: int, used: int, cost: int) -> Standing:
-    remaining = max(0, value - _weight(window, used))
-    wait = _wait(window, value, used, cost) / 1000
-    return Standing(window.rate, remaining, window.left, wait)
+def _standing(window: Window, value: int, used: int, cost: int, moment: int) -> Standing:
+    remaining = max(0, value - _weight(window, used, moment))
+    wait = _wait(window, value, used, cost, moment)
+    return Standing(window.rate, remaining, (window.end - moment) / 1000, wait / 1000)
 
 
-def _wait(window: Window, value: int, used: int, cost: int) -> int:
+def _wait(window: Window, value: int, used: int, cost: int, moment: int) -> int:
     """Return the milliseconds until a cost can be drawn, if nobody else draws until then."""
     period = window.rate.period * 1000
+    left = window.end - moment
     spare = value - cost  # what the previous window may weigh
-    if spare >= _weight(window, used):
+    if spare >= _weight(window, used, moment):
         return 0
     if spare >= 0:
-        return period - spare * period // used - window.elapsed
+        return left - spare * period // used
     # This window is spent: its own use has to fade, in the next one.
     spent = window.rate.limit - value
-    return period - window.elapsed + period - (window.rate.limit - cost) * period // spent
+    return left + period - (window.rate.limit - cost) * period // spent

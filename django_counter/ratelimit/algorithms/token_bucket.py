@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from django_counter.base import Counter, Timer, TimerResult
 from django_counter.idempotency import keyword
-from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
+from django_counter.ratelimit.algorithms.base import Algorithm, Draw
+from django_counter.ratelimit.algorithms.places import GRACE, Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
 

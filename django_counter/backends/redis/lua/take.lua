@@ -1,22 +1,24 @@
 -- Draw a cost from all the counters or from none.
 -- KEYS: the counters. ARGV: the cost; then for each counter what a missing one starts with ('' to
 -- leave it missing), its ttl in milliseconds ('' for none), and the least value to draw from.
--- Returns: 1 or 0 for drawn or not; then each value after that, as a string, '' when missing.
-local function reaches(value, least) -- exact: tonumber() would round above 2^53
-  if value:sub(1, 1) == '-' then return false end
-  return #value > #least or (#value == #least and value >= least)
-end
+-- Returns: 1 or 0 for drawn or not; then each value after that, '' when missing.
 local drawn, values = 1, {}
-for i, key in ipairs(KEYS) do
-  values[i] = redis.call('GET', key)
-  if values[i] then redis.call('INCRBY', key, 0) end -- refuses what is no counter, before any change
-  if not reaches(values[i] or ARGV[3 * i - 1], ARGV[3 * i + 1]) then drawn = 0 end
+for i = 1, #KEYS do
+  local value, least = redis.call('GET', KEYS[i]), ARGV[3 * i + 1]
+  if value and value ~= '0' and (#value > 18 or not value:find('^[1-9]%d*$')) then
+    redis.call('INCRBY', KEYS[i], 0) -- refuses what is no counter, before any change
+  end
+  values[i], value = value, value or ARGV[3 * i - 1] -- compared as texts: exact in all digits
+  if #value < #least or #value == #least and value < least or value:byte() == 45 then drawn = 0 end
 end
-for i, key in ipairs(KEYS) do
-  local start, ttl = ARGV[3 * i - 1], ARGV[3 * i] == '' and {} or {'PX', ARGV[3 * i]}
-  if not values[i] and start ~= '' then redis.call('SET', key, start, unpack(ttl)) end
-  if drawn == 1 then redis.call('DECRBY', key, ARGV[1]) end
-  values[i] = drawn == 1 and redis.call('GET', key) or values[i] or start
+for i = 1, #KEYS do
+  if not values[i] then
+    local start, ttl = ARGV[3 * i - 1], ARGV[3 * i] == '' and {} or {'PX', ARGV[3 * i]}
+    if start ~= '' then redis.call('SET', KEYS[i], start, unpack(ttl)) end
+    values[i] = start
+  end
+  local left = drawn == 1 and redis.call('DECRBY', KEYS[i], ARGV[1])
+  -- A number keeps 14 digits on all its ways.
+  if left then values[i] = #values[i] < 15 and left or redis.call('GET', KEYS[i]) end
 end
-table.insert(values, 1, drawn)
-return values
+return {drawn, unpack(values)}

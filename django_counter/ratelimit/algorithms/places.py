@@ -1,0 +1,73 @@
+"""Where the counters of a limit and identity are: keys, in the windows that time is cut in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django_counter.base import Budget
+from django_counter.ratelimit.rates import Rate
+
+# Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
+# One that ended early would be whole again, and that at the busiest moment.
+GRACE = 1
+
+
+class Window(NamedTuple):
+    """One of the equal pieces that a period cuts the time in."""
+
+    rate: Rate
+    series: str  # what the keys of all windows of this rate begin with
+    number: int  # of the periods before it
+    end: int  # milliseconds since 1970
+
+    @property
+    def key(self) -> str:
+        """The key of its budget."""
+        return f"{self.series}:{self.number}"
+
+    @property
+    def previous_key(self) -> str:
+        return f"{self.series}:{self.number - 1}"
+
+
+class Cut(NamedTuple):
+    """The window of each rate that a moment lies in, and their budgets, until the first ends."""
+
+    begin: int  # milliseconds since 1970
+    end: int
+    windows: tuple[Window, ...]
+    budgets: tuple[Budget, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """Where the counters of one limit and identity are."""
+
+    key: str  # what their keys begin with
+    digest: str  # of the identity: 32 hexadecimal digits
+    offset: int  # milliseconds by which its windows are shifted: not all turn at the same time
+    _latest: Cut | None = field(default=None, init=False)
+
+    def cut(self, rates: Sequence[Rate], moment: int, kept: int = 1) -> Cut:
+        """Return the windows of a moment, in milliseconds since 1970, of always the same rates.
+
+        Their counters are `kept` for so many periods.
+        """
+        latest = self._latest
+        if latest is not None and latest.begin <= moment < latest.end:
+            return latest
+        begin = 0
+        windows = []
+        for rate in rates:
+            period = rate.period * 1000
+            number, elapsed = divmod(moment + self.offset % period, period)
+            begin = max(begin, moment - elapsed)
+            windows.append(Window(rate, f"{self.key}:{rate}", number, moment - elapsed + period))
+        # The ttl is whole periods, so that a clock that lags does not begin the window anew.
+        budgets = [
+            Budget(each.key, each.rate.limit, kept * each.rate.period + GRACE, 0, each.series)
+            for each in windows
+        ]
+        end = min(window.end for window in windows)
+        latest = self._latest = Cut(begin, end, tuple(windows), tuple(budgets))
+        return latest
