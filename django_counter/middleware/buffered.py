@@ -20,11 +20,7 @@ from django_counter.base import (
     checked_value,
     milliseconds,
 )
-from django_counter.exceptions import (
-    CounterConfigError,
-    CounterError,
-    gravest,
-)
+from django_counter.exceptions import CounterConfigError, CounterError, gravest
 from django_counter.middleware.base import CounterMiddleware
 from django_counter.middleware.order import aafter_pending, after_pending
 from django_counter.middleware.pending import Batch, Pending
@@ -98,7 +94,8 @@ class BufferedMiddleware(CounterMiddleware):
 
     async def aget(self, key: str) -> int:
         left = self._pending.times_left()
-        values = self._pending.plus_unless_left({key: await super().aget(key)}, left)
+        value = await super().aget(key)
+        values = self._pending.plus_unless_left({key: value}, left)
         return await asyncio.to_thread(self.get, key) if values is None else values[key]
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
@@ -108,7 +105,8 @@ class BufferedMiddleware(CounterMiddleware):
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         left = self._pending.times_left()
-        values = self._pending.plus_unless_left(await super().amulti_get(distinct), left)
+        read = await super().amulti_get(distinct)
+        values = self._pending.plus_unless_left(read, left)
         return await asyncio.to_thread(self.multi_get, distinct) if values is None else values
 
     def decrement(
@@ -254,11 +252,12 @@ class BufferedMiddleware(CounterMiddleware):
     def _with_own(self, read: Callable[[], dict[str, int]]) -> dict[str, int]:
         """Return what is read, and what waits here. Nothing may be sent in between."""
         left = self._pending.times_left()
-        values = self._pending.plus_unless_left(read(), left)
-        if values is None:
-            with self._sending:
-                values = self._pending.plus(read())
-        return values
+        values = read()
+        together = self._pending.plus_unless_left(values, left)
+        if together is not None:
+            return together
+        with self._sending:
+            return self._pending.plus(read())
 
 
 def _follow_forks(buffer: BufferedMiddleware) -> None:
