@@ -8,7 +8,7 @@ from django.core.signals import setting_changed
 
 from django_counter.checks import check_counters
 from django_counter.handler import counters
-from django_counter.ratelimit import digests, outages, settings
+from django_counter.ratelimit import addresses, digests, outages, settings
 from django_counter.ratelimit.checks import check_declared_limits, check_rate_limit
 from django_counter.ratelimit.limit import declared
 from django_counter.ratelimit.statistics import statistics
@@ -34,6 +34,7 @@ def _forget_counters(*, setting: str, **kwargs: Any) -> None:
     if setting in {"RATE_LIMIT", "SECRET_KEY"}:
         settings.forget()
         digests.forget()
+        addresses.forget()
     if setting in {"COUNTERS", "CACHES"}:
         statistics.forget()  # they are of the counters before
         counters.reset()

@@ -134,7 +134,7 @@ def test_what_is_known_is_bounded(buffer: BufferedMiddleware) -> None:
     for number in range(30):
         buffer.increment(f"key {number}")
         buffer.flush()
-    assert len(buffer._known) <= 10
+    assert len(buffer._pending._known) <= 10
 
 
 def test_reads_see_what_waits(counter: Any, buffer: BufferedMiddleware, server: Server) -> None:

@@ -13,10 +13,12 @@ import pytest
 import redis
 from django.conf import LazySettings
 from django.core.cache import caches
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 from django_redis.pool import ConnectionFactory
 
 from django_counter.backends.redis import RedisCounter
-from django_counter.ratelimit import RateLimit
+from django_counter.ratelimit import RateLimit, rate_limit
 from django_counter.ratelimit.limit import ALGORITHMS
 from django_counter.ratelimit.statistics import Statistics
 from tests.faults.operations import ALL, Caller, Operation, make
@@ -292,6 +294,24 @@ class TestFunctionCalls:
         python, c = calls_of(limit.hit, "a")
         assert python <= 12
         assert c <= 12
+
+    @pytest.mark.parametrize("rates", [("1000000/d",), ("1000000/d", "100000/h")], ids=len)
+    def test_a_limited_view_calls_few_but_for_its_hit(
+        self, make_limit: MakeLimit, rates: tuple[str, ...]
+    ) -> None:
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+        limit = make_limit(*rates)
+        limited = rate_limit(limit, key="ip")(view)
+        parts = [
+            calls_of(lambda: limited(RequestFactory().get("/"))),
+            calls_of(lambda: view(RequestFactory().get("/"))),
+            calls_of(limit.hit, "ip:127.0.0.1"),
+        ]
+        python, c = (whole - bare - hit for whole, bare, hit in zip(*parts, strict=True))
+        assert python <= 27  # there are 25 and 26 for two rates
+        assert c <= 28
 
 
 # Settings, caches and pools.

@@ -2,39 +2,28 @@
 
 import asyncio
 import atexit
-import inspect
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from functools import wraps
-from itertools import zip_longest
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from threading import RLock
-from typing import Any, TypeVar, cast
+from typing import Any
 from weakref import WeakMethod
 
 from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
     Counter,
     Entry,
     Operation,
     Page,
     Ttl,
-    check_key,
     checked_amount,
     checked_keys,
     checked_value,
     milliseconds,
 )
-from django_counter.exceptions import (
-    CounterConfigError,
-    CounterError,
-    CounterOutcomeUnknown,
-    CounterOverflow,
-    CounterUnavailable,
-    gravest,
-)
+from django_counter.exceptions import CounterConfigError, CounterError, gravest
 from django_counter.middleware.base import CounterMiddleware
+from django_counter.middleware.order import aafter_pending, after_pending
+from django_counter.middleware.pending import Batch, Pending
 from django_counter.rare_log import RareLog
 from django_counter.sender import Sender
 from django_counter.signals import increments_dropped
@@ -42,51 +31,6 @@ from django_counter.signals import increments_dropped
 LOG_INTERVAL = 60.0  # seconds
 
 logger = logging.getLogger("django_counter")
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _after_what_waits(operation: Method) -> Method:
-    """Send first what waits for the keys of an operation, so that it comes after it."""
-    first = list(inspect.signature(operation).parameters)[1]
-
-    @wraps(operation)
-    def call(self: "BufferedMiddleware", *args: Any, **kwargs: Any) -> Any:
-        keys = _keys(args[0] if args else kwargs.get(first))
-        if self._holds(keys):
-            self.flush()
-            self._refuse_after(keys)
-        return operation(self, *args, **kwargs)
-
-    return cast(Method, call)
-
-
-def _aafter_what_waits(operation: Method) -> Method:
-    first = list(inspect.signature(operation).parameters)[1]
-
-    @wraps(operation)
-    async def call(self: "BufferedMiddleware", *args: Any, **kwargs: Any) -> Any:
-        keys = _keys(args[0] if args else kwargs.get(first))
-        if self._holds(keys):
-            await asyncio.to_thread(self.flush)
-            self._refuse_after(keys)
-        return await operation(self, *args, **kwargs)
-
-    return cast(Method, call)
-
-
-def _keys(named: Any) -> Collection[str] | None:
-    """Return the keys in the first argument of an operation, None where they cannot be told."""
-    if isinstance(named, str):
-        return (named,)
-    if isinstance(named, Mapping):
-        return tuple(named)
-    if not isinstance(named, list | tuple):
-        return None
-    keys: list[str] = []
-    for each in named:
-        keys += each.keys if isinstance(each, Operation) else (getattr(each, "key", ""),)
-    return keys
 
 
 class BufferedMiddleware(CounterMiddleware):
@@ -122,16 +66,12 @@ class BufferedMiddleware(CounterMiddleware):
 
     def _begin(self) -> None:
         """Be empty: also in a process that was forked, as its parent sends what it has."""
-        self._lock = RLock()  # a signal handler may count, too
-        self._sending = RLock()
-        self._sender = Sender("buffer", self._interval, self.flush, self._any, self._lock)
+        self._pending = Pending(self._max_keys, self._start)
+        self._sending = RLock()  # a signal handler may count, too
+        self._sender = Sender(
+            "buffer", self._interval, self.flush, self._pending.waits, self._pending.lock
+        )
         self._log = RareLog(logger, LOG_INTERVAL)
-        self._sums: dict[str, int] = {}
-        self._ttls: dict[str, Ttl] = {}  # what the first of the increments had
-        self._under_way: list[dict[str, int]] = []
-        self._left = 0  # how often something was sent
-        self._known: dict[str, int] = {}  # the sums that the server told, and what left since
-        self._away: CounterError | None = None  # why something had to wait on
 
     def increment(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -153,12 +93,10 @@ class BufferedMiddleware(CounterMiddleware):
         return self._with_own(lambda: {key: CounterMiddleware.get(self, key)})[key]
 
     async def aget(self, key: str) -> int:
-        left = self._left_so_far()
+        left = self._pending.times_left()
         value = await super().aget(key)
-        with self._lock:
-            if left == self._left:
-                return value + self._sums.get(key, 0)
-        return await asyncio.to_thread(self.get, key)
+        values = self._pending.plus_unless_left({key: value}, left)
+        return await asyncio.to_thread(self.get, key) if values is None else values[key]
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
@@ -166,12 +104,10 @@ class BufferedMiddleware(CounterMiddleware):
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
-        left = self._left_so_far()
-        values = await super().amulti_get(distinct)
-        with self._lock:
-            if left == self._left:
-                return self._plus_own(values)
-        return await asyncio.to_thread(self.multi_get, distinct)
+        left = self._pending.times_left()
+        read = await super().amulti_get(distinct)
+        values = self._pending.plus_unless_left(read, left)
+        return await asyncio.to_thread(self.multi_get, distinct) if values is None else values
 
     def decrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -189,30 +125,30 @@ class BufferedMiddleware(CounterMiddleware):
             return await self._adecrement_once(key, value, ttl, idempotency_key=idempotency_key)
         return await self._aadd(key, -value, ttl)
 
-    _increment_once = _after_what_waits(CounterMiddleware.increment)
-    _aincrement_once = _aafter_what_waits(CounterMiddleware.aincrement)
-    _decrement_once = _after_what_waits(CounterMiddleware.decrement)
-    _adecrement_once = _aafter_what_waits(CounterMiddleware.adecrement)
-    multi_increment = _after_what_waits(CounterMiddleware.multi_increment)
-    amulti_increment = _aafter_what_waits(CounterMiddleware.amulti_increment)
-    decrement_if_exists = _after_what_waits(CounterMiddleware.decrement_if_exists)
-    adecrement_if_exists = _aafter_what_waits(CounterMiddleware.adecrement_if_exists)
-    set_if_not_exists = _after_what_waits(CounterMiddleware.set_if_not_exists)
-    aset_if_not_exists = _aafter_what_waits(CounterMiddleware.aset_if_not_exists)
-    delete = _after_what_waits(CounterMiddleware.delete)
-    adelete = _aafter_what_waits(CounterMiddleware.adelete)
-    take = _after_what_waits(CounterMiddleware.take)
-    atake = _aafter_what_waits(CounterMiddleware.atake)
-    refund = _after_what_waits(CounterMiddleware.refund)
-    arefund = _aafter_what_waits(CounterMiddleware.arefund)
-    advance = _after_what_waits(CounterMiddleware.advance)
-    aadvance = _aafter_what_waits(CounterMiddleware.aadvance)
-    set = _after_what_waits(CounterMiddleware.set)
-    aset = _aafter_what_waits(CounterMiddleware.aset)
-    entry = _after_what_waits(CounterMiddleware.entry)
-    aentry = _aafter_what_waits(CounterMiddleware.aentry)
-    run_all = _after_what_waits(CounterMiddleware.run_all)
-    arun_all = _aafter_what_waits(CounterMiddleware.arun_all)
+    _increment_once = after_pending(CounterMiddleware.increment)
+    _aincrement_once = aafter_pending(CounterMiddleware.aincrement)
+    _decrement_once = after_pending(CounterMiddleware.decrement)
+    _adecrement_once = aafter_pending(CounterMiddleware.adecrement)
+    multi_increment = after_pending(CounterMiddleware.multi_increment)
+    amulti_increment = aafter_pending(CounterMiddleware.amulti_increment)
+    decrement_if_exists = after_pending(CounterMiddleware.decrement_if_exists)
+    adecrement_if_exists = aafter_pending(CounterMiddleware.adecrement_if_exists)
+    set_if_not_exists = after_pending(CounterMiddleware.set_if_not_exists)
+    aset_if_not_exists = aafter_pending(CounterMiddleware.aset_if_not_exists)
+    delete = after_pending(CounterMiddleware.delete)
+    adelete = aafter_pending(CounterMiddleware.adelete)
+    take = after_pending(CounterMiddleware.take)
+    atake = aafter_pending(CounterMiddleware.atake)
+    refund = after_pending(CounterMiddleware.refund)
+    arefund = aafter_pending(CounterMiddleware.arefund)
+    advance = after_pending(CounterMiddleware.advance)
+    aadvance = aafter_pending(CounterMiddleware.aadvance)
+    set = after_pending(CounterMiddleware.set)
+    aset = aafter_pending(CounterMiddleware.aset)
+    entry = after_pending(CounterMiddleware.entry)
+    aentry = aafter_pending(CounterMiddleware.aentry)
+    run_all = after_pending(CounterMiddleware.run_all)
+    arun_all = aafter_pending(CounterMiddleware.arun_all)
 
     def scan(self, prefix: str = "") -> Iterator[Entry]:
         self.flush()
@@ -244,111 +180,55 @@ class BufferedMiddleware(CounterMiddleware):
     def flush(self) -> None:
         """Send what waits, and return when nothing is under way. Errors are not raised."""
         with self._sending:
-            with self._lock:
-                sums, self._sums = self._sums, {}
-                ttls, self._ttls = self._ttls, {}
-                if not sums:
-                    return
-                self._left += 1
-                self._under_way.append(sums)
-                for key, amount in sums.items():
-                    self._known[key] = self._known.get(key, 0) + amount
+            batch = self._pending.leave()
+            if batch is None:
+                return
             outcomes: list[Any] = []
             try:
                 operations = [
-                    Operation("increment", (key, amount, ttls.get(key)), {})
-                    for key, amount in sums.items()
+                    Operation("increment", (key, amount, batch.ttls.get(key)), {})
+                    for key, amount in batch.sums.items()
                 ]
                 outcomes = CounterMiddleware.run_all(self, operations)
             finally:
-                dropped = self._settle(sums, ttls, outcomes)
+                dropped = self._settle(batch, outcomes)
         if dropped:
-            amounts = {key: sums[key] for key in dropped}
+            amounts = {key: batch.sums[key] for key in dropped}
             increments_dropped.send_robust(
                 BufferedMiddleware, buffer=self, amounts=amounts, errors=dropped
             )
 
-    def _settle(
-        self, sums: dict[str, int], ttls: dict[str, Ttl], outcomes: list[Any]
-    ) -> dict[str, CounterError]:
+    def _settle(self, batch: Batch, outcomes: Sequence[Any]) -> dict[str, CounterError]:
         """Take note of what became of what was sent; return the errors of what is dropped."""
-        dropped: dict[str, CounterError] = {}
-        with self._lock:
-            self._under_way.remove(sums)
-            self._away = None
-            for (key, amount), outcome in zip_longest(sums.items(), outcomes):
-                if isinstance(outcome, int):
-                    self._known[key] = outcome
-                    continue
-                self._known[key] = self._known.get(key, 0) - amount
-                total = amount + self._sums.get(key, 0)
-                if not isinstance(outcome, CounterUnavailable | CounterConfigError):
-                    # None: something else than an answer ended it.
-                    dropped[key] = outcome or CounterOutcomeUnknown("increment", key, amount)
-                elif INT64_MIN <= total <= INT64_MAX:
-                    self._away = outcome
-                    self._keep(key, total, ttls.get(key))
-                else:
-                    dropped[key] = CounterOverflow(f"what waits of {key!r} would leave int64")
-            if len(self._known) > self._max_keys:
-                self._known.clear()
-        if self._away:
-            self._log.error("Increments wait to be sent: %s", type(self._away).__name__)
+        dropped = self._pending.settle(batch, outcomes)
+        away = self._pending.away
+        if away:
+            self._log.error("Increments wait to be sent: %s", type(away).__name__)
         if dropped:
             self._log.error("Increments were dropped: %s", type(gravest(dropped.values())).__name__)
         return dropped
 
-    def _keep(self, key: str, total: int, ttl: Ttl) -> None:
-        """Let wait what was not counted, with what came since, and with the ttl that was first."""
-        self._sums[key] = total
-        self._ttls.pop(key, None)
-        if ttl is not None:
-            self._ttls[key] = ttl
-
     def _add(self, key: str, amount: int, ttl: Ttl) -> int:
         if ttl is not None:
             milliseconds(ttl)
-        sum_ = self._try_to_add(key, amount, ttl)
+        sum_ = self._pending.add(key, amount, ttl)
         while sum_ is None:
             self.flush()
-            sum_ = self._try_to_add(key, amount, ttl)
-            self._refuse_without_room(sum_)
+            sum_ = self._pending.add(key, amount, ttl)
+            if sum_ is None:
+                self._pending.refuse_without_room()
         return sum_
 
     async def _aadd(self, key: str, amount: int, ttl: Ttl) -> int:
         if ttl is not None:
             milliseconds(ttl)
-        sum_ = self._try_to_add(key, amount, ttl)
+        sum_ = self._pending.add(key, amount, ttl)
         while sum_ is None:
             await asyncio.to_thread(self.flush)
-            sum_ = self._try_to_add(key, amount, ttl)
-            self._refuse_without_room(sum_)
+            sum_ = self._pending.add(key, amount, ttl)
+            if sum_ is None:
+                self._pending.refuse_without_room()
         return sum_
-
-    def _try_to_add(self, key: str, amount: int, ttl: Ttl) -> int | None:
-        """Return the sum as far as this process knows it, None where there is no room."""
-        with self._lock:
-            try:
-                # No call stands between reading and writing: no signal handler comes in there.
-                total = self._sums[key] = self._sums[key] + amount
-            except KeyError:
-                check_key(key)
-                if len(self._sums) + sum(map(len, self._under_way)) >= self._max_keys:
-                    return None
-                total = self._sums[key] = amount
-                if ttl is not None:
-                    self._ttls[key] = ttl
-                self._start()
-            if not INT64_MIN <= total <= INT64_MAX:
-                self._sums[key] -= amount
-                return None
-            return total + self._known.get(key, 0)
-
-    def _refuse_without_room(self, sum_: int | None) -> None:
-        if sum_ is None and self._away:  # else others were quicker: there will be room
-            raise CounterUnavailable(
-                f"{len(self._sums)} increments wait to be sent, there is no room for another"
-            ) from self._away
 
     def _start(self) -> None:
         if not self._sends_at_exit:
@@ -369,40 +249,15 @@ class BufferedMiddleware(CounterMiddleware):
         atexit.unregister(self.flush)
         self._sends_at_exit = False
 
-    def _any(self) -> bool:
-        return bool(self._sums)
-
-    def _holds(self, keys: Collection[str] | None) -> bool:
-        """Say whether something of these keys waits or is under way; of any without keys."""
-        with self._lock:
-            held = (self._sums, *self._under_way)
-            if keys is None:
-                return any(held)
-            return any(key in sums for sums in held for key in keys)
-
-    def _refuse_after(self, keys: Collection[str] | None) -> None:
-        """Raise CounterUnavailable where something before an operation could not be sent."""
-        if self._away and self._holds(keys):
-            raise CounterUnavailable("increments from before it wait to be sent") from self._away
-
-    def _left_so_far(self) -> int | None:
-        """Return how often something was sent, None while something is under way."""
-        with self._lock:
-            return None if self._under_way else self._left
-
     def _with_own(self, read: Callable[[], dict[str, int]]) -> dict[str, int]:
         """Return what is read, and what waits here. Nothing may be sent in between."""
-        left = self._left_so_far()
+        left = self._pending.times_left()
         values = read()
-        with self._lock:
-            if left == self._left:
-                return self._plus_own(values)
+        together = self._pending.plus_unless_left(values, left)
+        if together is not None:
+            return together
         with self._sending:
-            return self._plus_own(read())
-
-    def _plus_own(self, values: dict[str, int]) -> dict[str, int]:
-        with self._lock:
-            return {key: value + self._sums.get(key, 0) for key, value in values.items()}
+            return self._pending.plus(read())
 
 
 def _follow_forks(buffer: BufferedMiddleware) -> None:

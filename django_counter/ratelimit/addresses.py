@@ -35,13 +35,28 @@ def client_address(request: HttpRequest) -> str:
 
     The network has RATE_LIMIT["IPV6_PREFIX"] bits: a client has all addresses in it.
     """
+    if not setting("TRUSTED_PROXIES"):
+        try:
+            return _client_at(request.META.get("REMOTE_ADDR") or "")
+        except ValueError:
+            pass  # what is no address is not remembered
     address = client_ip(request)
     return UNKNOWN if address is None else _client(address)
 
 
 def client_of(text: str) -> str:
     """Return what stands for the client at an address; raise ValueError for a text that is none."""
-    return text if text == UNKNOWN else _client(_address(text))
+    return text if text == UNKNOWN else _client_at(text)
+
+
+def forget() -> None:
+    """Read RATE_LIMIT["IPV6_PREFIX"] anew: it has changed."""
+    _client_at.cache_clear()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _client_at(text: str) -> str:
+    return _client(_address(text))
 
 
 def _client(address: Address) -> str:

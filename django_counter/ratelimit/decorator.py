@@ -10,11 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
 
 from django_counter.handler import DEFAULT_ALIAS
-from django_counter.ratelimit.guard import Cost, Guard, RefundWhen, arefusal, refusal
+from django_counter.ratelimit.guard import Cost, Guard, RefundWhen, arefusal, decisions_of, refusal
+from django_counter.ratelimit.headers import apply_headers
 from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
-from django_counter.ratelimit.settings import setting
+from django_counter.ratelimit.settings import switches
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -60,7 +61,7 @@ def rate_limit(
     def applies(request: HttpRequest) -> bool:
         if counted is not None and request.method not in counted:
             return False
-        return setting("ENABLED") and (when is None or when(request))
+        return switches().enabled and (when is None or when(request))
 
     def decorate(view: View) -> View:
         if view.__module__ == "django.utils.decorators":
@@ -101,7 +102,9 @@ def _limited(
         if block and not hit.decision.allowed:
             return refusal(request, hit.decision)
         response = view(request, *args, **kwargs)
-        guard.settle(request, hit, response)
+        if guard.refund_when:
+            guard.refund(request, hit, response)
+        apply_headers(response, decisions_of(request))
         return response
 
     return limited
@@ -117,7 +120,9 @@ def _alimited(
         if block and not hit.decision.allowed:
             return await arefusal(request, hit.decision)
         response: HttpResponseBase = await view(request, *args, **kwargs)
-        await guard.asettle(request, hit, response)
+        if guard.refund_when:
+            await guard.arefund(request, hit, response)
+        apply_headers(response, decisions_of(request))
         return response
 
     return alimited

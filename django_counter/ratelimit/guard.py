@@ -1,6 +1,6 @@
 """One limit on requests: whom it counts, what a request costs, what becomes of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,7 +24,7 @@ class Hit(NamedTuple):
 
     decision: Decision
     identity: str
-    drawn: int  # by this hit: nothing where it was denied, or the request was counted before
+    cost: int  # that this hit asked for: nothing where the request was counted before
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ class Guard:
 
     def hit(self, request: HttpRequest) -> Hit:
         """Count a request, once, and keep the decision with it."""
-        identity = self.identity(request)
-        counted = self._counted(request, identity)
+        identity = self.identity.find(request)
+        decisions = decisions_of(request)
+        counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
         cost = self._cost_of(request)
@@ -49,12 +50,14 @@ class Guard:
             rate_limited.send_robust(
                 RateLimit, request=request, limit=self.limit, decision=decision
             )
-        return _kept(request, decision, identity, cost)
+        decisions.append(decision)
+        return Hit(decision, identity, cost)
 
     async def ahit(self, request: HttpRequest) -> Hit:
         """See hit()."""
         identity = await self.identity.aidentify(request)
-        counted = self._counted(request, identity)
+        decisions = decisions_of(request)
+        counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
         cost = self._cost_of(request)
@@ -63,32 +66,28 @@ class Guard:
             await rate_limited.asend_robust(
                 RateLimit, request=request, limit=self.limit, decision=decision
             )
-        return _kept(request, decision, identity, cost)
+        decisions.append(decision)
+        return Hit(decision, identity, cost)
 
-    def settle(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
-        """Give the hit back where the answer calls for it; put the headers on the answer."""
+    def refund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
+        """Give the hit back where the answer calls for it."""
         if self._refunds(request, hit, answer) and outages.refund(
-            self.limit, hit.identity, hit.drawn, hit.decision.at
+            self.limit, hit.identity, hit.cost, hit.decision.at
         ):
             _note_refund(request, hit)
-        apply_headers(answer, decisions_of(request))
 
-    async def asettle(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
-        """See settle()."""
+    async def arefund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
+        """See refund()."""
         if self._refunds(request, hit, answer) and await outages.arefund(
-            self.limit, hit.identity, hit.drawn, hit.decision.at
+            self.limit, hit.identity, hit.cost, hit.decision.at
         ):
             _note_refund(request, hit)
-        apply_headers(answer, decisions_of(request))
 
-    def _counted(self, request: HttpRequest, identity: str) -> Hit | None:
+    def _counted(self, decisions: Iterable[Decision], identity: str) -> Hit | None:
         """Return the hit of a request that this limit has counted before, in another place."""
-        decisions = decisions_of(request)
-        if decisions:
-            hexadecimal = digest(identity)
-            for decision in decisions:
-                if decision.identity == hexadecimal and self.limit.made(decision):
-                    return Hit(decision, identity, 0)
+        for decision in decisions:
+            if self.limit.made(decision) and decision.identity == digest(identity):
+                return Hit(decision, identity, 0)
         return None
 
     def _cost_of(self, request: HttpRequest) -> int:
@@ -100,7 +99,8 @@ class Guard:
         return cost
 
     def _refunds(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> bool:
-        return bool(hit.drawn and self.refund_when and self.refund_when(request, answer))
+        drew = hit.cost and hit.decision.allowed and not hit.decision.degraded
+        return bool(drew and self.refund_when and self.refund_when(request, answer))
 
 
 def decisions_of(request: HttpRequest) -> list[Decision]:
@@ -130,10 +130,4 @@ async def arefusal(request: HttpRequest, decision: Decision) -> HttpResponseBase
 
 def _note_refund(request: HttpRequest, hit: Hit) -> None:
     decisions = decisions_of(request)
-    decisions[decisions.index(hit.decision)] = hit.decision.refunded(hit.drawn)
-
-
-def _kept(request: HttpRequest, decision: Decision, identity: str, cost: int) -> Hit:
-    decisions_of(request).append(decision)
-    drawn = cost if decision.allowed and not decision.degraded else 0
-    return Hit(decision, identity, drawn)
+    decisions[decisions.index(hit.decision)] = hit.decision.refunded(hit.cost)

@@ -5,9 +5,8 @@ fields (RFC 9651). `X-RateLimit-*` are the ones that many APIs had before.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import starmap
 
 import http_sf
 from django.http import HttpResponseBase
@@ -34,9 +33,10 @@ def apply_headers(response: HttpResponseBase, decisions: Sequence[Decision]) -> 
         _apply_standard(response, known)
     if style in ("legacy", "both"):
         _apply_legacy(response, max(known, key=_tightness))
-    waits = [decision.retry_after for decision in known if not decision.allowed]
-    if waits and response.status_code == 429:
-        response.headers.setdefault("Retry-After", str(retry_after_seconds(max(waits))))
+    if response.status_code == 429:
+        waits = [decision.retry_after for decision in known if not decision.allowed]
+        if waits:
+            response.headers.setdefault("Retry-After", str(retry_after_seconds(max(waits))))
 
 
 def retry_after_seconds(seconds: float) -> int:
@@ -44,61 +44,44 @@ def retry_after_seconds(seconds: float) -> int:
     return max(1, math.ceil(seconds))
 
 
-def policies(decision: Decision) -> Iterator[tuple[str, Standing]]:
-    """Yield each rate's standing with its name: the limit's, and the rate where it has several."""
-    several = len(decision.standings) > 1
-    for standing in decision.standings:
-        yield f"{decision.name} {standing.rate}" if several else decision.name, standing
+def policies(decision: Decision) -> list[tuple[str, Standing]]:
+    """Return each rate's standing with its name: the limit's, and the rate where it has several."""
+    name, standings = decision.name, decision.standings
+    if len(standings) == 1:
+        return [(name, standings[0])]
+    return [(f"{name} {standing.rate}", standing) for standing in standings]
 
 
 def _apply_standard(response: HttpResponseBase, decisions: Sequence[Decision]) -> None:
-    standings: dict[str, Standing] = {}
-    # The loosest first: of two identities at one limit, the tighter one stands in its name's item.
-    for decision in sorted(decisions, key=_tightness):
-        standings.update(policies(decision))
-    response["RateLimit-Policy"] = _policies(
-        tuple([(name, standing.rate) for name, standing in standings.items()])
-    )
-    response["RateLimit"] = ", ".join(starmap(_service_limit, standings.items()))
+    if len(decisions) > 1:
+        # The loosest first: of two identities at one limit, the tighter one stands in its item.
+        decisions = sorted(decisions, key=_tightness)
+    policy: dict[str, str] = {}
+    service_limit: dict[str, str] = {}
+    for decision in decisions:
+        for name, (rate, remaining, reset_after, retry_after) in policies(decision):
+            item, policy[name] = _items(name, rate)
+            # To one who was denied it is the wait: Retry-After must not be earlier (section 6).
+            seconds = math.ceil(retry_after or reset_after)
+            service_limit[name] = f"{item};r={min(remaining, INTEGER_MAX)};t={seconds}"
+    response.headers["RateLimit-Policy"] = ", ".join(policy.values())
+    response.headers["RateLimit"] = ", ".join(service_limit.values())
 
 
 @lru_cache(maxsize=1024)
-def _policies(rates: tuple[tuple[str, Rate], ...]) -> str:
-    return http_sf.ser(list(starmap(_policy, rates)))
-
-
-def _policy(name: str, rate: Rate) -> http_sf.ItemType:
-    return name, {"q": _integer(rate.limit), "w": rate.period}
-
-
-def _service_limit(name: str, standing: Standing) -> str:
-    waits = math.ceil(_effective(standing))
-    return f"{_item(name)};r={_integer(standing.remaining)};t={waits}"
-
-
-@lru_cache(maxsize=1024)
-def _item(name: str) -> str:
-    return http_sf.ser((name, {}))
+def _items(name: str, rate: Rate) -> tuple[str, str]:
+    """Return the name as an item of a structured field, and the item of the policy."""
+    policy: http_sf.ItemType = name, {"q": min(rate.limit, INTEGER_MAX), "w": rate.period}
+    return http_sf.ser((name, {})), http_sf.ser(policy)
 
 
 def _apply_legacy(response: HttpResponseBase, tightest: Decision) -> None:
-    response["X-RateLimit-Limit"] = str(tightest.limit)
-    response["X-RateLimit-Remaining"] = str(tightest.remaining)
+    response.headers["X-RateLimit-Limit"] = str(tightest.limit)
+    response.headers["X-RateLimit-Remaining"] = str(tightest.remaining)
+    seconds = tightest.retry_after or tightest.reset_after
     # Seconds since 1970, as GitHub has it, and most libraries after it.
-    response["X-RateLimit-Reset"] = str(math.ceil(clock.now() + _effective(tightest)))
-
-
-def _effective(standing: Standing | Decision) -> float:
-    """Return the seconds in which no more than what remains can be drawn.
-
-    To one who was denied, that is the wait: Retry-After must not be earlier (section 6).
-    """
-    return standing.retry_after or standing.reset_after
+    response.headers["X-RateLimit-Reset"] = str(math.ceil(clock.now() + seconds))
 
 
 def _tightness(decision: Decision) -> tuple[float, int, float]:
     return decision.retry_after, -decision.remaining, decision.reset_after
-
-
-def _integer(value: int) -> int:
-    return min(value, INTEGER_MAX)

@@ -25,21 +25,21 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+")
 class Identity:
     """How the identity of a request is found, in synchronous and asynchronous code."""
 
-    __slots__ = ("_afind", "_find")
+    __slots__ = ("_afind", "find")
 
     def __init__(
         self, find: Identify, afind: Callable[[HttpRequest], Awaitable[str]] | None = None
     ) -> None:
-        self._find = find
+        self.find = find
         self._afind = afind  # where finding it may wait for a database
 
     def __call__(self, request: HttpRequest) -> str:
         """Return the identity. Raise what Django answers with 400 for a body it cannot read."""
-        return self._find(request)
+        return self.find(request)
 
     async def aidentify(self, request: HttpRequest) -> str:
         """See __call__()."""
-        return await self._afind(request) if self._afind else self._find(request)
+        return await self._afind(request) if self._afind else self.find(request)
 
 
 def parse_identity(key: str | Identify) -> Identity:

@@ -13,7 +13,7 @@ from django_counter.ratelimit.guard import Guard, arefusal, decisions_of, refusa
 from django_counter.ratelimit.headers import apply_headers
 from django_counter.ratelimit.identity import aload_user, load_user, parse_identity
 from django_counter.ratelimit.limit import RateLimit
-from django_counter.ratelimit.settings import setting
+from django_counter.ratelimit.settings import setting, switches
 
 NAME = "site"
 
@@ -58,8 +58,8 @@ class RateLimitMiddleware:
     def _process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        guard = _guard_of(view)
-        if guard is None or _network_passes(request):
+        guard = _guard_before(view, request)
+        if guard is None:
             return None
         if setting("ALLOW_USERS") and _name_passes(load_user(request)):
             return None
@@ -69,8 +69,8 @@ class RateLimitMiddleware:
     async def _aprocess_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        guard = _guard_of(view)
-        if guard is None or _network_passes(request):
+        guard = _guard_before(view, request)
+        if guard is None:
             return None
         if setting("ALLOW_USERS") and _name_passes(await aload_user(request)):
             return None
@@ -91,11 +91,12 @@ def site_guard() -> Guard | None:
     return _guard(default["RATE"], default.get("KEY", "ip"), default.get("ON_ERROR", "allow"))
 
 
-def _guard_of(view: Callable[..., Any]) -> Guard | None:
-    """Return what stands before a view, None where nothing does."""
-    if not setting("ENABLED") or getattr(view, "rate_limit_exempt", False):
+def _guard_before(view: Callable[..., Any], request: HttpRequest) -> Guard | None:
+    """Return what stands between a view and a request, None where nothing does."""
+    if not switches().enabled or getattr(view, "rate_limit_exempt", False):
         return None
-    return site_guard()
+    guard = site_guard()
+    return None if guard is None or _network_passes(request) else guard
 
 
 @lru_cache(maxsize=1)  # of settings that have changed, as in tests, none may be left

@@ -10,6 +10,7 @@ from django.test import RequestFactory, override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_counter.ratelimit import addresses
 from django_counter.ratelimit.addresses import UNKNOWN, client_address, client_ip, in_networks
 
 PROXY = "10.0.0.1"
@@ -63,6 +64,24 @@ def test_an_ipv6_address_is_cut_to_its_network() -> None:
     assert found("2001:db8:1:2:3:4:5:6") == "2001:db8:1:2::/64"
     assert found("2001:db8:1:2:3:4:5:6", IPV6_PREFIX=48) == "2001:db8:1::/48"
     assert found("2001:db8::1", IPV6_PREFIX=128) == "2001:db8::1/128"
+
+
+@pytest.mark.parametrize("proxies", [None, 1])
+def test_a_prefix_that_no_network_has_is_an_error(proxies: int | None) -> None:
+    with pytest.raises(ValueError, match="129"):
+        found("2001:db8::1", IPV6_PREFIX=129, TRUSTED_PROXIES=proxies)
+
+
+def test_an_address_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client_address(request_from("2001:db8:9::1")) == "2001:db8:9::/64"
+    monkeypatch.delattr(addresses, "_client")
+    assert client_address(request_from("2001:db8:9::1")) == "2001:db8:9::/64"
+
+
+def test_what_is_no_address_is_not_remembered() -> None:
+    remembered = addresses._client_at.cache_info().currsize
+    assert client_address(request_from("no address")) == UNKNOWN
+    assert addresses._client_at.cache_info().currsize == remembered
 
 
 def test_the_zone_of_an_ipv6_address_does_not_count() -> None:
