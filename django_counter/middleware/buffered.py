@@ -12,20 +12,15 @@ from threading import RLock
 from typing import Any, TypeVar, cast
 from weakref import WeakMethod
 
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    Counter,
-    Entry,
-    Operation,
-    Page,
-    Ttl,
+from django_counter.arguments import (
     check_key,
     checked_amount,
     checked_keys,
     checked_value,
     milliseconds,
 )
+from django_counter.base import Counter
+from django_counter.batch import Operation
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -38,6 +33,7 @@ from django_counter.middleware.base import CounterMiddleware
 from django_counter.rare_log import RareLog
 from django_counter.sender import Sender
 from django_counter.signals import increments_dropped
+from django_counter.values import INT64_MAX, INT64_MIN, Entry, Page, Ttl
 
 LOG_INTERVAL = 60.0  # seconds
 

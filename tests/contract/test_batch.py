@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import INT64_MAX, Batch, Budget, Counter, Operation, Timer
+from django_counter.base import Counter
+from django_counter.batch import Batch, Operation
 from django_counter.exceptions import CounterIdempotencyError, CounterOverflow, CounterTypeError
+from django_counter.values import INT64_MAX, Budget, Timer
 from tests.contract.stores import ON_ONE_SERVER, ON_REAL_SERVERS, ON_SERVERS, RedisStore
 from tests.contract.test_round_trips import commands_of
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Entry
+from django_counter.base import Counter
 from django_counter.exceptions import CounterTypeError
+from django_counter.values import INT64_MAX, INT64_MIN, Budget, Entry
 from tests.contract.operations import WITH_KEY
 from tests.contract.stores import ON_SERVERS, RedisStore
 

@@ -4,23 +4,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, raw
-from django_counter.backends.redis.lanes import lanes
-from django_counter.backends.redis.scripts import script, script_once
-from django_counter.backends.redis.tokens import token_call, token_name
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    TIMER_MAX,
-    Budget,
-    Counter,
-    DecrementResult,
-    Entry,
-    Operation,
-    Page,
-    Timer,
-    TimerResult,
-    Ttl,
+from django_counter.arguments import (
     check_cursor,
     check_key,
     check_prefix,
@@ -28,12 +12,17 @@ from django_counter.base import (
     checked_budgets,
     checked_keys,
     checked_refund,
-    checked_sums,
     checked_timers,
     checked_value,
     checked_values,
     milliseconds,
 )
+from django_counter.backends.redis.call import Answer, Call, Command, Reply, raw
+from django_counter.backends.redis.lanes import lanes
+from django_counter.backends.redis.scripts import script, script_once
+from django_counter.backends.redis.tokens import token_call, token_name
+from django_counter.base import Counter
+from django_counter.batch import Operation, checked_sums
 from django_counter.exceptions import CounterError, CounterTypeError
 from django_counter.idempotency import (
     DEFAULT_WINDOW,
@@ -42,6 +31,18 @@ from django_counter.idempotency import (
     checked_window,
     once,
     take_once,
+)
+from django_counter.values import (
+    INT64_MAX,
+    INT64_MIN,
+    TIMER_MAX,
+    Budget,
+    DecrementResult,
+    Entry,
+    Page,
+    Timer,
+    TimerResult,
+    Ttl,
 )
 
 SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")

@@ -6,11 +6,12 @@ Around the end of a window at most twice the limit is admitted within one period
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django_counter.base import Budget, Counter, DecrementResult
+from django_counter.base import Counter
 from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import GRACE, Algorithm, Draw, Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
+from django_counter.values import Budget, DecrementResult
 
 
 class Window(NamedTuple):
