@@ -171,14 +171,23 @@ def _plain(text: str) -> bool:
 
 def _all_plain(texts: list[str]) -> bool:
     """See _plain(): the same of many, at the speed of C."""
+    try:
+        lengths = {*map(str.__len__, texts)}
+    except TypeError:
+        return False
     return (
-        {*map(type, texts)} == {str}
-        and all(texts)
-        and max(map(len, texts)) <= _PLAIN_LENGTH
-        and "".join(texts).isprintable()
+        min(lengths, default=0) > 0 and max(lengths) <= _PLAIN_LENGTH and _printable("".join(texts))
     )
 
 
+def _printable(text: str) -> bool:
+    """Say what isprintable() says: of ASCII, several times as fast."""
+    if text.isascii():
+        return not text.encode().translate(None, _PRINTABLE_ASCII)
+    return text.isprintable()
+
+
+_PRINTABLE_ASCII = bytes(range(0x20, 0x7F))
 _PLAIN_LENGTH = KEY_MAX_BYTES // 4
 
 

@@ -17,7 +17,8 @@ from django_counter.arguments import (
     checked_values,
     milliseconds,
 )
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, raw
+from django_counter.backends.redis.bulk import Increments, MultiGets
+from django_counter.backends.redis.call import Answer, Call, Reply, raw
 from django_counter.backends.redis.lanes import lanes
 from django_counter.backends.redis.scripts import script, script_once
 from django_counter.backends.redis.tokens import token_call, token_name
@@ -93,7 +94,7 @@ class RedisCounter(Counter):
     def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
         if ttl is None:
-            outcomes = self._lane.send_all(*self._increments(checked))
+            outcomes = self._lane.send_all(self._increments(checked))
         else:
             outcomes = self._lane.call_all(self._increments_with_ttl(checked, ttl))
         return checked_sums(checked, outcomes)
@@ -101,21 +102,13 @@ class RedisCounter(Counter):
     async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
         if ttl is None:
-            outcomes = await self._async_lane.send_all(*self._increments(checked))
+            outcomes = await self._async_lane.send_all(self._increments(checked))
         else:
             outcomes = await self._async_lane.call_all(self._increments_with_ttl(checked, ttl))
         return checked_sums(checked, outcomes)
 
-    def _increments(
-        self, values: dict[str, int]
-    ) -> tuple[list[Command], Callable[[int], Call[int]]]:
-        """Return the commands that add values, and what makes the call of one of them."""
-        prefix = self._prefix
-        commands: list[Command] = [
-            ("INCRBY", prefix + key, str(value)) for key, value in values.items()
-        ]
-        keys = list(values)
-        return commands, lambda number: self._increment(keys[number], values[keys[number]], None)
+    def _increments(self, values: dict[str, int]) -> Increments:
+        return Increments(self._prefix, values, self._increment)
 
     def _increments_with_ttl(self, values: dict[str, int], ttl: Ttl) -> list[Call[int]]:
         milliseconds(ttl)  # refused without values, too
@@ -134,18 +127,14 @@ class RedisCounter(Counter):
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         groups = self._together(distinct)
-        replies = self._lane.call_all([self._multi_get(group) for group in groups])
+        replies = self._lane.send_all(MultiGets(self._prefix, groups))
         return _values(replies, groups, distinct)
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         groups = self._together(distinct)
-        replies = await self._async_lane.call_all([self._multi_get(group) for group in groups])
+        replies = await self._async_lane.send_all(MultiGets(self._prefix, groups))
         return _values(replies, groups, distinct)
-
-    def _multi_get(self, keys: list[str]) -> Call[list[bytes | None]]:
-        command = ("MGET", *map(self._prefix.__add__, keys))
-        return Call(command, "multi_get", keys[0], raw, safe=True)
 
     def decrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None

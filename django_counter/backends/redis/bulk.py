@@ -1,0 +1,102 @@
+"""Many commands of one kind that leave together, packed as one text."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from django_counter.backends.redis.call import Answer, Call, Command, pack, packed, parts, raw
+
+
+class Bulk(Protocol[Answer]):
+    """Commands whose replies are their answers."""
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+
+    def packed(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the bytes of those that may leave in one write, and how many these are."""
+
+    def commands(self) -> list[Command]:
+        """Return all of them."""
+
+    def call(self, number: int) -> Call[Answer]:
+        """Return the call of one of them."""
+
+
+class Increments:
+    """An INCRBY for each key. `call` makes the call of one."""
+
+    def __init__(
+        self, prefix: str, values: dict[str, int], call: Callable[[str, int, None], Call[int]]
+    ) -> None:
+        self._prefix = prefix
+        self._keys = list(values)
+        self._values = list(values.values())
+        self._call = call
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def packed(self) -> Iterator[tuple[bytes, int]]:
+        for keys, values in zip(parts(self._keys), parts(self._values), strict=True):
+            yield self._pack(keys, values), len(keys)
+
+    def commands(self) -> list[Command]:
+        return self._commands(self._keys, self._values)
+
+    def call(self, number: int) -> Call[int]:
+        return self._call(self._keys[number], self._values[number], None)
+
+    def _pack(self, keys: Sequence[str], values: Sequence[int]) -> bytes:
+        lengths = _lengths(keys)
+        starts = _starts("*3\r\n$6\r\nINCRBY", self._prefix, lengths)
+        ends = {value: f"\r\n${len(str(value))}\r\n{value}\r\n" for value in {*values}}
+        columns = zip(lengths, keys, values, strict=True)
+        text = "".join([starts[length] + key + ends[value] for length, key, value in columns])
+        return text.encode() if text.isascii() else packed(self._commands(keys, values))
+
+    def _commands(self, keys: Sequence[str], values: Sequence[int]) -> list[Command]:
+        prefix = self._prefix
+        columns = zip(keys, values, strict=True)
+        return [("INCRBY", prefix + key, str(value)) for key, value in columns]
+
+
+class MultiGets:
+    """An MGET for each group of keys."""
+
+    def __init__(self, prefix: str, groups: list[list[str]]) -> None:
+        self._prefix = prefix
+        self._groups = groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def packed(self) -> Iterator[tuple[bytes, int]]:
+        for groups in parts(self._groups):
+            yield b"".join(map(self._pack, groups)), len(groups)
+
+    def commands(self) -> list[Command]:
+        return list(map(self._command, self._groups))
+
+    def call(self, number: int) -> Call[list[bytes | None]]:
+        keys = self._groups[number]
+        return Call(self._command(keys), "multi_get", keys[0], raw, safe=True)
+
+    def _pack(self, keys: list[str]) -> bytes:
+        lengths = _lengths(keys)
+        starts = _starts("", self._prefix, lengths)
+        names = [starts[length] + key for length, key in zip(lengths, keys, strict=True)]
+        text = f"*{len(keys) + 1}\r\n$4\r\nMGET{''.join(names)}\r\n"
+        return text.encode() if text.isascii() else pack(self._command(keys))
+
+    def _command(self, keys: list[str]) -> Command:
+        return ("MGET", *map(self._prefix.__add__, keys))
+
+
+def _lengths(keys: Sequence[str]) -> list[int]:
+    """Return the lengths of keys in characters, which in ASCII are bytes."""
+    return list(map(str.__len__, keys))  # a subclass of str may have a len() of its own
+
+
+def _starts(before: str, prefix: str, lengths: list[int]) -> dict[int, str]:
+    """Return what stands before a key, from the end of the word before it on, by its length."""
+    return {length: f"{before}\r\n${len(prefix) + length}\r\n{prefix}" for length in {*lengths}}
