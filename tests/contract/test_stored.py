@@ -25,6 +25,7 @@ NO_COUNTERS: dict[str, Any] = {
     "minus zero": b"-0",
     "minus": b"-",
     "fraction": b"1.0",
+    "several": b"1,2",
     "above int64": b"9223372036854775808",
     "below int64": b"-9223372036854775809",
     "10000 digits": b"1" * 10_000,
@@ -78,6 +79,8 @@ def test_multi_get_refuses_a_string_that_is_no_counter(
         before = store.dump(place)
         with pytest.raises(CounterTypeError, match=repr(place)):
             counter.multi_get([f"{key}good", place])
+        with pytest.raises(CounterTypeError, match=repr(place)):
+            counter.multi_get([place])
         assert store.dump(place) == before
 
 

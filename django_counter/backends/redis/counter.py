@@ -1,5 +1,6 @@
 """The operations as Redis commands: which one each is, and what its reply means."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -439,16 +440,20 @@ def _counted(stored: bytes) -> int | None:
 
 def _all_counted(stored: list[bytes | None]) -> list[int] | None:
     """Return the values of many, 0 for a missing one; None where one of them is no counter."""
-    found = [b"0" if each is None else each for each in stored]
+    found = b",".join([b"0" if each is None else each for each in stored])
+    if found.translate(None, _OF_INTEGERS) or b"-0" in found:
+        return None
     try:
-        values = list(map(int, found))
+        # JSON has integers as Redis has them; int() takes `007`, and is a call for each.
+        values: list[int] = json.loads(b"[%b]" % found)
     except ValueError:
         return None
-    within = min(values) >= INT64_MIN and max(values) <= INT64_MAX
-    # int() takes more, such as `007` and ` 7`, and each of these is longer than its number. In the
-    # text of a list, ", " stands between two of them, and brackets around all.
-    exact = len(str(values)) == sum(map(len, found)) + 2 * len(found)
-    return values if within and exact else None
+    if len(values) != len(stored):  # `1,2`
+        return None
+    return values if min(values) >= INT64_MIN and max(values) <= INT64_MAX else None
+
+
+_OF_INTEGERS = b"-0123456789,"
 
 
 def _value(stored: bytes | None, key: str) -> int:
