@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from django_counter.values import (
@@ -20,8 +20,10 @@ from django_counter.values import (
 
 def check_key(key: str) -> None:
     """Refuse what is no key."""
-    if not _plain(key):
-        _check_name("key", key)
+    # Four bytes a character at most, and no control character is printable.
+    if type(key) is str and 0 < len(key) <= _PLAIN_LENGTH and key.isprintable():
+        return
+    _check_name("key", key)
 
 
 def check_idempotency_key(idempotency_key: str) -> None:
@@ -68,15 +70,19 @@ def checked_values(values: Mapping[str, int]) -> dict[str, int]:
     """Return the values by key; refuse keys and values that are none."""
     if not isinstance(values, Mapping):
         raise TypeError(f"values must be a mapping of str to int, not {_shown(values)}")
-    amounts = values.values()
-    plain = _all_plain(list(values)) and {*map(type, amounts)} == {int}
-    if plain and min(amounts) >= INT64_MIN and max(amounts) <= INT64_MAX:
+    if plain_values(list(values), list(values.values())):
         return dict(values)
     checked = {}
     for key, value in values.items():
         check_key(key)
         checked[key] = checked_value(value)
     return checked
+
+
+def plain_values(keys: Sequence[str], values: Sequence[int]) -> bool:
+    """Say whether keys and values are good at first sight; others may still be."""
+    plain = _all_plain(keys) and {*map(type, values)} == {int}
+    return plain and min(values) >= INT64_MIN and max(values) <= INT64_MAX
 
 
 def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
@@ -163,14 +169,8 @@ def milliseconds(ttl: Ttl, name: str = "ttl") -> int | None:
     return round(seconds * 1000)
 
 
-def _plain(text: str) -> bool:
-    """Say whether a text is a good name at first sight; any other may still be one."""
-    # Four bytes a character at most, and no control character is printable.
-    return type(text) is str and 0 < len(text) <= _PLAIN_LENGTH and text.isprintable()
-
-
-def _all_plain(texts: list[str]) -> bool:
-    """See _plain(): the same of many, at the speed of C."""
+def _all_plain(texts: Sequence[str]) -> bool:
+    """Say whether many texts are keys at first sight: see check_key(), at the speed of C."""
     try:
         lengths = {*map(str.__len__, texts)}
     except TypeError:

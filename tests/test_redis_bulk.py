@@ -44,7 +44,7 @@ def one_by_one(bulk: Bulk[object]) -> bytes:
 def test_increments_are_packed_as_one_by_one(
     prefix: str, keys: list[str], data: st.DataObject
 ) -> None:
-    increments = Increments(prefix, {key: data.draw(int64) for key in keys}, never)
+    increments = Increments(prefix, keys, [data.draw(int64) for _ in keys], never)
     assert [*increments.packed()] == [(one_by_one(increments), len(keys))]
 
 
@@ -56,13 +56,13 @@ def test_keys_to_get_are_packed_as_one_by_one(prefix: str, keys: list[str]) -> N
 
 
 def test_a_key_may_have_a_length_of_its_own() -> None:
-    for bulk in (Increments("a:", {Wide("b"): 1}, never), MultiGets("a:", [[Wide("b")]])):
+    for bulk in (Increments("a:", [Wide("b")], [1], never), MultiGets("a:", [[Wide("b")]])):
         assert [*bulk.packed()] == [(one_by_one(bulk), 1)]
 
 
 def test_increments_are_packed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "MAX_TOGETHER", 2)
-    increments = Increments("a:", {"b": 1, "c": 2, "d": 3}, never)
+    increments = Increments("a:", ["b", "c", "d"], [1, 2, 3], never)
     packed = [*increments.packed()]
     assert [count for _, count in packed] == [2, 1]
     assert b"".join(each for each, _ in packed) == one_by_one(increments)

@@ -197,6 +197,14 @@ def test_an_error_of_one_operation_is_its_own(counter: Counter, key: str) -> Non
     assert counter.get(f"{key}full") == INT64_MAX
 
 
+def test_increments_of_any_keys_and_values_are_applied(counter: Counter, key: str) -> None:
+    longest = key + "x" * (512 - len(key))
+    with counter.batch() as batch:
+        sums = [batch.increment(each, -5) for each in (key, longest, f"{key}é", key)]
+    assert [each.result() for each in sums] == [-5, -5, -5, -10]
+    assert counter.multi_get([key, longest, f"{key}é"]) == {key: -10, longest: -5, f"{key}é": -5}
+
+
 @pytest.mark.parametrize("variant", ON_SERVERS, indirect=True, ids=str)
 @pytest.mark.parametrize("stored", [b"abc", [b"1"]], ids=["text", "list"])
 def test_what_is_no_counter_is_the_error_of_that_operation(

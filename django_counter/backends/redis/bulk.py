@@ -23,14 +23,18 @@ class Bulk(Protocol[Answer]):
 
 
 class Increments:
-    """An INCRBY for each key. `call` makes the call of one."""
+    """An INCRBY for each of several keys. `call` makes the call of one."""
 
     def __init__(
-        self, prefix: str, values: dict[str, int], call: Callable[[str, int, None], Call[int]]
+        self,
+        prefix: str,
+        keys: Sequence[str],
+        values: Sequence[int],
+        call: Callable[[str, int, None], Call[int]],
     ) -> None:
         self._prefix = prefix
-        self._keys = list(values)
-        self._values = list(values.values())
+        self._keys = keys
+        self._values = values
         self._call = call
 
     def __len__(self) -> int:

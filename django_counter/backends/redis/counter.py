@@ -17,6 +17,7 @@ from django_counter.arguments import (
     checked_value,
     checked_values,
     milliseconds,
+    plain_values,
 )
 from django_counter.backends.redis.bulk import Increments, MultiGets
 from django_counter.backends.redis.call import Answer, Call, Reply, raw
@@ -109,7 +110,7 @@ class RedisCounter(Counter):
         return checked_sums(checked, outcomes)
 
     def _increments(self, values: dict[str, int]) -> Increments:
-        return Increments(self._prefix, values, self._increment)
+        return Increments(self._prefix, list(values), list(values.values()), self._increment)
 
     def _increments_with_ttl(self, values: dict[str, int], ttl: Ttl) -> list[Call[int]]:
         milliseconds(ttl)  # refused without values, too
@@ -366,10 +367,32 @@ class RedisCounter(Counter):
         return self._lane.together(self._prefix, keys) if keys else []
 
     def run_all(self, operations: Sequence[Operation]) -> list[Any]:
+        bulk = self._as_increments(operations)
+        if bulk:
+            return self._lane.send_all(bulk)
         return self._lane.call_all(self._calls(operations))
 
     async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
+        bulk = self._as_increments(operations)
+        if bulk:
+            return await self._async_lane.send_all(bulk)
         return await self._async_lane.call_all(self._calls(operations))
+
+    def _as_increments(self, operations: Sequence[Operation]) -> Increments | None:
+        """Return operations that are all increments and no more, as those of most batches are."""
+        keys: list[str] = []
+        values: list[int] = []
+        for name, arguments, keywords in operations:
+            if name != "increment" or keywords:
+                return None
+            key, value, ttl = arguments
+            if ttl is not None:
+                return None
+            keys.append(key)
+            values.append(value)
+        if not plain_values(keys, values):
+            return None
+        return Increments(self._prefix, keys, values, self._increment)
 
     def _calls(self, operations: Sequence[Operation]) -> list[Call[Any]]:
         return [
@@ -445,7 +468,7 @@ def _all_counted(stored: list[bytes | None]) -> list[int] | None:
         return None
     try:
         # JSON has integers as Redis has them; int() takes `007`, and is a call for each.
-        values: list[int] = json.loads(b"[%b]" % found)
+        values: list[int] = json.loads(f"[{found.decode()}]")
     except ValueError:
         return None
     if len(values) != len(stored):  # `1,2`
