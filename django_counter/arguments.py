@@ -49,7 +49,8 @@ def checked_keys(keys: Iterable[str]) -> list[str]:
     if not _all_plain(listed):
         for key in listed:
             check_key(key)
-    return list(dict.fromkeys(listed))
+    distinct = len({*listed}) == len(listed)  # mostly, and sooner known than made
+    return listed if distinct else list(dict.fromkeys(listed))
 
 
 def checked_value(value: int, name: str = "value") -> int:

@@ -54,7 +54,7 @@ class Increments:
         if not _ascii(self._prefix, keys):
             return packed(self._commands(keys, values))
         starts = _starts("*3\r\n$6\r\nINCRBY", self._prefix, keys)
-        ends = {value: f"\r\n${len(str(value))}\r\n{value}\r\n" for value in {*values}}
+        ends = {value: f"\r\n${len(text := str(value))}\r\n{text}\r\n" for value in {*values}}
         return _joined(starts, keys, [ends[value] for value in values]).encode()
 
     def _commands(self, keys: Sequence[str], values: Sequence[int]) -> list[Command]:

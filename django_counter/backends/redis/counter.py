@@ -368,15 +368,15 @@ class RedisCounter(Counter):
 
     def run_all(self, operations: Sequence[Operation]) -> list[Any]:
         bulk = self._as_increments(operations)
-        if bulk:
-            return self._lane.send_all(bulk)
-        return self._lane.call_all(self._calls(operations))
+        if bulk is None:
+            return self._lane.call_all(self._calls(operations))
+        return self._lane.send_all(bulk)
 
     async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
         bulk = self._as_increments(operations)
-        if bulk:
-            return await self._async_lane.send_all(bulk)
-        return await self._async_lane.call_all(self._calls(operations))
+        if bulk is None:
+            return await self._async_lane.call_all(self._calls(operations))
+        return await self._async_lane.send_all(bulk)
 
     def _as_increments(self, operations: Sequence[Operation]) -> Increments | None:
         """Return operations that are all increments and no more, as those of most batches are."""

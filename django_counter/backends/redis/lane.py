@@ -65,10 +65,11 @@ class Lane:
 
     def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See call_all(): the replies are the answers."""
-        if not bulk:
+        count = len(bulk)
+        if not count:
             return []
         deadline = monotonic() + self._server.timeout
-        replies: list[Any] = self._exchange(bulk.packed(), len(bulk), deadline)
+        replies: list[Any] = self._exchange(bulk.packed(), count, deadline)
         if not any(issubclass(kind, Exception) for kind in {*map(type, replies)}):
             return replies
         return [
