@@ -1,17 +1,7 @@
 """Integers that many processes change at once: usage counts, quotas, rate limits."""
 
-from django_counter.base import (
-    Batch,
-    Budget,
-    Counter,
-    DecrementResult,
-    Entry,
-    Operation,
-    Page,
-    Pending,
-    Timer,
-    TimerResult,
-)
+from django_counter.base import Counter
+from django_counter.batch import Batch, Operation, Pending
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -23,6 +13,7 @@ from django_counter.exceptions import (
     CounterUnavailable,
 )
 from django_counter.handler import counter, counters
+from django_counter.values import Budget, DecrementResult, Entry, Page, Timer, TimerResult
 
 __all__ = [
     "Batch",

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
-from django_counter.base import Counter, check_key
+from django_counter.arguments import check_key
+from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError
 
 DEFAULT_ALIAS = "default"

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django_counter.base import Budget, Timer, Ttl, check_idempotency_key, milliseconds
+from django_counter.arguments import check_idempotency_key, milliseconds
 from django_counter.exceptions import CounterConfigError
+from django_counter.values import Budget, Timer, Ttl
 
 DEFAULT_WINDOW = 600.0  # seconds
 

@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote
 
 from django.db import models
 
-from django_counter.base import Entry
+from django_counter.values import Entry
 
 
 class NoRows(models.Manager["Counter"]):

@@ -16,26 +16,41 @@ import django_counter
 FOLDER = Path(django_counter.__file__).parent
 ROOT = "django_counter"
 
+CONTRACT = (
+    "django_counter.arguments",
+    "django_counter.base",
+    "django_counter.batch",
+    "django_counter.exceptions",
+    "django_counter.values",
+)
 # What a module, and all below it, may import of this package. The longest name counts.
 LAYERS: dict[str, tuple[str, ...]] = {
     "django_counter.exceptions": (),
-    "django_counter.base": ("django_counter.exceptions",),
-    "django_counter.idempotency": ("django_counter.base", "django_counter.exceptions"),
+    "django_counter.values": (),
+    "django_counter.arguments": ("django_counter.values",),
+    "django_counter.batch": (
+        "django_counter.arguments",
+        "django_counter.exceptions",
+        "django_counter.values",
+    ),
+    "django_counter.base": ("django_counter.batch", "django_counter.values"),
+    "django_counter.idempotency": (
+        "django_counter.arguments",
+        "django_counter.exceptions",
+        "django_counter.values",
+    ),
     "django_counter.backends": (),
     "django_counter.backends.memory": (
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.idempotency",
     ),
     "django_counter.backends.redis": (
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.idempotency",
         "django_counter.backends.redis",
     ),
     "django_counter.middleware": (
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.idempotency",
         "django_counter.middleware",
         "django_counter.rare_log",
@@ -45,12 +60,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "django_counter.rare_log": (),
     "django_counter.sender": (),
     "django_counter.middleware.fallback": (
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.handler",
         "django_counter.middleware",
     ),
-    "django_counter.handler": ("django_counter.base", "django_counter.exceptions"),
+    "django_counter.handler": CONTRACT,
     "django_counter.checks": (
         "django_counter.exceptions",
         "django_counter.backends",
@@ -59,8 +73,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "django_counter.signals": (),
     "django_counter.ratelimit": (
         "django_counter.backends.memory",
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.handler",
         "django_counter.idempotency",
         "django_counter.rare_log",
@@ -74,19 +87,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.ratelimit",
     ),
     "django_counter.management": (
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.backends",
         "django_counter.handler",
         "django_counter.management",
         "django_counter.ratelimit",
     ),
-    "django_counter.models": ("django_counter.base",),
+    "django_counter.models": ("django_counter.values",),
     "django_counter.migrations": ("django_counter.models",),
     "django_counter.admin": (
         "django_counter.admin",
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.handler",
         "django_counter.models",
         "django_counter.ratelimit",
@@ -100,8 +111,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.ratelimit",
     ),
     "django_counter": (
-        "django_counter.base",
-        "django_counter.exceptions",
+        *CONTRACT,
         "django_counter.handler",
     ),
 }
@@ -131,8 +141,7 @@ LATE_IMPORTS = {"django_counter.apps", "django_counter.contrib.drf", "django_cou
 READS_SETTINGS = ("django_counter.admin", "django_counter.contrib", "django_counter.models")
 WITHOUT_DRIVER = [
     "django_counter",
-    "django_counter.base",
-    "django_counter.exceptions",
+    *CONTRACT,
     "django_counter.handler",
     "django_counter.idempotency",
     "django_counter.backends.memory",

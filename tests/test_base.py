@@ -9,18 +9,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from django_counter.backends.memory import MemoryCounter
-from django_counter.backends.redis import RedisCounter
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    KEY_MAX_BYTES,
-    TTL_MAX,
-    TTL_MIN,
-    Budget,
-    Counter,
-    DecrementResult,
-    Entry,
+from django_counter.arguments import (
     check_key,
     check_prefix,
     checked_amount,
@@ -29,6 +18,9 @@ from django_counter.base import (
     checked_value,
     milliseconds,
 )
+from django_counter.backends.memory import MemoryCounter
+from django_counter.backends.redis import RedisCounter
+from django_counter.base import Counter
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -40,6 +32,16 @@ from django_counter.exceptions import (
     gravest,
 )
 from django_counter.middleware import CounterMiddleware, LoggingMiddleware
+from django_counter.values import (
+    INT64_MAX,
+    INT64_MIN,
+    KEY_MAX_BYTES,
+    TTL_MAX,
+    TTL_MIN,
+    Budget,
+    DecrementResult,
+    Entry,
+)
 
 # The operations of the contract. The test below finds one that is missing here.
 OPERATIONS = [

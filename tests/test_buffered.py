@@ -31,10 +31,10 @@ from django_counter import (
     Timer,
 )
 from django_counter.backends.memory import MemoryCounter
-from django_counter.base import INT64_MAX, INT64_MIN
 from django_counter.middleware import BufferedMiddleware, CounterMiddleware, buffered
 from django_counter.sender import Sender
 from django_counter.signals import increments_dropped
+from django_counter.values import INT64_MAX, INT64_MIN
 from tests.contract.stores import PATIENCE, Blocking, wait_until
 from tests.servers import ServerProcess
 

@@ -22,9 +22,9 @@ from django_counter import (
     counters,
 )
 from django_counter.backends.memory import MemoryCounter
-from django_counter.base import INT64_MAX, Budget, Ttl
 from django_counter.middleware import CircuitBreakerMiddleware, CounterMiddleware
 from django_counter.signals import circuit_closed, circuit_opened
+from django_counter.values import INT64_MAX, Budget, Ttl
 from tests.contract.stores import Blocking
 
 DOWN = CounterUnavailable("down")

@@ -21,8 +21,8 @@ from django_counter import (
     Timer,
     counters,
 )
-from django_counter.base import INT64_MAX
 from django_counter.middleware import CounterMiddleware, FallbackMiddleware
+from django_counter.values import INT64_MAX
 from tests.contract.stores import Blocking
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"

@@ -11,9 +11,9 @@ import pytest
 from django.test import override_settings
 
 from django_counter.backends.memory import SWEEP_AT, MemoryCounter
-from django_counter.base import Budget
 from django_counter.exceptions import CounterConfigError
 from django_counter.handler import counters
+from django_counter.values import Budget
 
 
 class Clock:

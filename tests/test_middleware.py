@@ -10,9 +10,11 @@ from unittest.mock import create_autospec
 import pytest
 
 from django_counter.backends.memory import MemoryCounter
-from django_counter.base import INT64_MAX, Budget, Counter, Entry, Operation, Page, Timer, Ttl
+from django_counter.base import Counter
+from django_counter.batch import Operation
 from django_counter.exceptions import CounterOverflow, CounterUnavailable
 from django_counter.middleware import CounterMiddleware, LoggingMiddleware
+from django_counter.values import INT64_MAX, Budget, Entry, Page, Timer, Ttl
 
 BUDGETS = [Budget("a", 10, None), Budget("b", 20, 60.0)]
 TIMERS = [Timer("c", 0, 1, 10, None), Timer("d", 5, 2, 20, 60.0)]

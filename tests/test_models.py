@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from django_counter.base import Entry
 from django_counter.models import Counter, counter_id, parse_counter_id, time_left
+from django_counter.values import Entry
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from django_counter.arguments import check_key
 from django_counter.backends.redis.tokens import token_call, token_name
-from django_counter.base import check_key
 from django_counter.idempotency import Once, once
 
 braces = st.text(st.sampled_from("{}ab:"), min_size=1, max_size=12)

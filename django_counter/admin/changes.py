@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django_counter.base import TTL_MIN
 from django_counter.handler import counters
 from django_counter.models import Counter, time_left
+from django_counter.values import TTL_MIN
 
 UNKNOWN = "no reply came, it may have been applied"
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 
-from django_counter.base import INT64_MAX, INT64_MIN, TTL_MAX, TTL_MIN
 from django_counter.models import Counter
 from django_counter.ratelimit.digests import DIGEST_PATTERN
+from django_counter.values import INT64_MAX, INT64_MIN, TTL_MAX, TTL_MIN
 
 if TYPE_CHECKING:
     CounterModelForm = forms.ModelForm[Counter]

@@ -21,7 +21,7 @@ from django_counter.admin.limits import forgive, limits_named, overview, times_d
 from django_counter.admin.listing import Listing
 from django_counter.admin.log import log, log_name, logged
 from django_counter.admin.resetting import reset, to_reset
-from django_counter.base import check_key
+from django_counter.arguments import check_key
 from django_counter.exceptions import CounterError, CounterOutcomeUnknown, CounterOverflow
 from django_counter.handler import DEFAULT_ALIAS, counters
 from django_counter.models import Counter, parse_counter_id

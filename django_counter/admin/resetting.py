@@ -7,9 +7,10 @@ from django.http import HttpRequest
 
 from django_counter.admin.changes import UNKNOWN, Refused
 from django_counter.admin.log import log, log_name
-from django_counter.base import Entry, check_key, check_prefix
+from django_counter.arguments import check_key, check_prefix
 from django_counter.exceptions import CounterOutcomeUnknown
 from django_counter.handler import counters
+from django_counter.values import Entry
 
 MAX_COUNTERS = 1_000  # that one request deletes
 MAX_SECONDS = 5.0  # for which it looks for them

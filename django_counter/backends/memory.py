@@ -7,18 +7,7 @@ from heapq import nsmallest
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    Budget,
-    Counter,
-    DecrementResult,
-    Entry,
-    Operation,
-    Page,
-    Timer,
-    TimerResult,
-    Ttl,
+from django_counter.arguments import (
     check_cursor,
     check_key,
     check_prefix,
@@ -26,13 +15,13 @@ from django_counter.base import (
     checked_budgets,
     checked_keys,
     checked_refund,
-    checked_sums,
     checked_timers,
     checked_value,
     checked_values,
-    increments_of,
     milliseconds,
 )
+from django_counter.base import Counter
+from django_counter.batch import Operation, checked_sums, increments_of
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -46,6 +35,17 @@ from django_counter.idempotency import (
     checked_window,
     once,
     take_once,
+)
+from django_counter.values import (
+    INT64_MAX,
+    INT64_MIN,
+    Budget,
+    DecrementResult,
+    Entry,
+    Page,
+    Timer,
+    TimerResult,
+    Ttl,
 )
 
 PAGE = 1000  # stored counters

@@ -4,15 +4,10 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    check_key,
-    check_prefix,
-    milliseconds,
-)
+from django_counter.arguments import check_key, check_prefix, milliseconds
 from django_counter.handler import DEFAULT_ALIAS
 from django_counter.management.rows import FORMATS
+from django_counter.values import INT64_MAX, INT64_MIN
 
 # int() and float() take `1_000`, ` 1` and the digits of all scripts.
 _INTEGER = re.compile(r"-?[0-9]{1,20}")

@@ -9,10 +9,11 @@ from django.core.checks import WARNING, CheckMessage, run_checks
 
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.checkup import FROM_COMMANDS, FROM_INFORMATION, Finding, check_up
-from django_counter.base import Budget, Counter, Timer
+from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
 from django_counter.handler import counters, definition
 from django_counter.ratelimit.limit import PREFIX
+from django_counter.values import Budget, Timer
 
 READS = 200  # to time
 TTL = 60  # seconds: what the doctor writes is gone then, whatever becomes of the doctor

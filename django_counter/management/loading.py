@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import groupby
 from typing import TypeAlias
 
-from django_counter.base import TTL_MIN, Counter
+from django_counter.base import Counter
 from django_counter.exceptions import (
     CounterError,
     CounterOutcomeUnknown,
@@ -13,6 +13,7 @@ from django_counter.exceptions import (
     CounterTypeError,
 )
 from django_counter.management.records import Record
+from django_counter.values import TTL_MIN
 
 AT_ONCE = 500  # calls, written together and answered well within the deadline of each
 SHOWN = 20  # faults of each kind

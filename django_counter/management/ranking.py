@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django_counter.base import Entry
+from django_counter.values import Entry
 
 SLACK = 1000
 

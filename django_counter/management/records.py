@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from django_counter.base import Entry, check_key, checked_value, milliseconds
+from django_counter.arguments import check_key, checked_value, milliseconds
 from django_counter.management.rows import ENTRY
+from django_counter.values import Entry
 
 LINE_MAX = 4096  # bytes, with the line's end
 FIELDS = [column.name for column in ENTRY]

@@ -4,23 +4,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from django_counter.base import (
-    Budget,
-    Counter,
-    DecrementResult,
-    Entry,
-    Operation,
-    Page,
-    Timer,
-    TimerResult,
-    Ttl,
-    checked_budgets,
-    checked_keys,
-    checked_timers,
-    checked_values,
-)
+from django_counter.arguments import checked_budgets, checked_keys, checked_timers, checked_values
+from django_counter.base import Counter
+from django_counter.batch import Operation
 from django_counter.exceptions import CounterError, gravest
 from django_counter.idempotency import keyword
+from django_counter.values import Budget, DecrementResult, Entry, Page, Timer, TimerResult, Ttl
 
 
 class CounterMiddleware(Counter):

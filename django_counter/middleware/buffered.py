@@ -9,17 +9,14 @@ from threading import RLock
 from typing import Any
 from weakref import WeakMethod
 
-from django_counter.base import (
-    Counter,
-    Entry,
-    Operation,
-    Page,
-    Ttl,
+from django_counter.arguments import (
     checked_amount,
     checked_keys,
     checked_value,
     milliseconds,
 )
+from django_counter.base import Counter
+from django_counter.batch import Operation
 from django_counter.exceptions import CounterConfigError, CounterError, gravest
 from django_counter.middleware.base import CounterMiddleware
 from django_counter.middleware.order import aafter_pending, after_pending
@@ -27,6 +24,7 @@ from django_counter.middleware.pending import Batch, Pending
 from django_counter.rare_log import RareLog
 from django_counter.sender import Sender
 from django_counter.signals import increments_dropped
+from django_counter.values import Entry, Page, Ttl
 
 LOG_INTERVAL = 60.0  # seconds
 

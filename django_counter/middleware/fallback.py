@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from django_counter.base import Counter, Operation, Ttl, checked_sums, checked_values, increments_of
+from django_counter.arguments import checked_values
+from django_counter.base import Counter
+from django_counter.batch import Operation, checked_sums, increments_of
 from django_counter.exceptions import CounterUnavailable
 from django_counter.handler import counters
 from django_counter.middleware.base import CounterMiddleware
+from django_counter.values import Ttl
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

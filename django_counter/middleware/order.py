@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
-from django_counter.base import Operation
+from django_counter.batch import Operation
 from django_counter.middleware.pending import Pending
 
 Method = TypeVar("Method", bound=Callable[..., Any])

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from threading import RLock
 from typing import Any, NamedTuple
 
-from django_counter.base import INT64_MAX, INT64_MIN, Ttl, check_key
+from django_counter.arguments import check_key
 from django_counter.exceptions import (
     CounterConfigError,
     CounterError,
@@ -13,6 +13,7 @@ from django_counter.exceptions import (
     CounterOverflow,
     CounterUnavailable,
 )
+from django_counter.values import INT64_MAX, INT64_MIN, Ttl
 
 
 class Batch(NamedTuple):

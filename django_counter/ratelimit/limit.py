@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from weakref import WeakSet
 
-from django_counter.base import Counter, Entry, checked_amount
+from django_counter.arguments import checked_amount
+from django_counter.base import Counter
 from django_counter.handler import DEFAULT_ALIAS, Counters, counters
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.algorithms import (
@@ -21,6 +22,7 @@ from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import switches
 from django_counter.ratelimit.statistics import statistics
+from django_counter.values import Entry
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "fixed": FixedWindow,

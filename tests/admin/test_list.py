@@ -11,8 +11,8 @@ from django.test import Client
 
 from django_counter import CounterUnavailable, counter, counters
 from django_counter.admin import listing
-from django_counter.base import Page
 from django_counter.middleware import CounterMiddleware
+from django_counter.values import Page
 from tests.admin.conftest import MEMORY, ROOT, LogIn, keys_of, messages_of
 
 

@@ -17,9 +17,9 @@ from django_counter import (
     counters,
 )
 from django_counter.admin.log import log_name
-from django_counter.base import INT64_MAX, INT64_MIN, Entry
 from django_counter.middleware import CounterMiddleware
 from django_counter.ratelimit.digests import digest
+from django_counter.values import INT64_MAX, INT64_MIN, Entry
 from tests.admin.conftest import MEMORY, ROOT, LogIn, address, messages_of, post, trail
 from tests.ratelimit.clocks import Clock
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import Entry
 from django_counter.management.ranking import ORDERS, first_ranked, ranked
 from django_counter.management.rows import ENTRY, FORMATS, PAGE
 from django_counter.management.text import (
@@ -18,6 +17,7 @@ from django_counter.management.text import (
     time_left,
     width,
 )
+from django_counter.values import Entry
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from django_counter import (
     CounterOutcomeUnknown,
     CounterUnavailable,
 )
-from django_counter.base import Entry
 from django_counter.management.loading import AT_ONCE, Load, spans
 from django_counter.management.records import LINE_MAX
+from django_counter.values import Entry
 from tests.commands.runs import Manage, Run, call
 from tests.commands.test_verbs import HOSTILE
 

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from django_counter import Counter
-from django_counter.base import Entry
+from django_counter.values import Entry
 from tests.commands.runs import call
 
 HOSTILE = ["*", "[x]", "\\", "?", "a*b"]

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from django_counter.base import Budget, Counter
+from django_counter.base import Counter
+from django_counter.values import Budget
 
 # Tests hand in what no type checker would let through.
 Call = Callable[[Counter, str, Any], object]

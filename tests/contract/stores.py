@@ -13,7 +13,9 @@ from fakeredis import FakeRedisConnection
 
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
-from django_counter.base import Batch, Counter, Entry
+from django_counter.base import Counter
+from django_counter.batch import Batch
+from django_counter.values import Entry
 from tests.clusters import FACTORY, Cluster
 
 PATIENCE = 10.0  # seconds

@@ -12,8 +12,9 @@ from django.test import override_settings
 from django.utils.safestring import mark_safe
 
 from django_counter.backends.redis import RedisCounter
-from django_counter.base import INT64_MAX, INT64_MIN, TIMER_MAX, Counter, Timer, TimerResult
+from django_counter.base import Counter
 from django_counter.exceptions import CounterTypeError, CounterUnavailable
+from django_counter.values import INT64_MAX, INT64_MIN, TIMER_MAX, Timer, TimerResult
 from tests.contract.stores import (
     ON_ONE_SERVER,
     ON_SERVERS,

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import INT64_MAX, Batch, Budget, Counter, Operation, Timer
+from django_counter.base import Counter
+from django_counter.batch import Batch, Operation
 from django_counter.exceptions import CounterIdempotencyError, CounterOverflow, CounterTypeError
+from django_counter.values import INT64_MAX, Budget, Timer
 from tests.contract.stores import ON_ONE_SERVER, ON_REAL_SERVERS, ON_SERVERS, RedisStore
 from tests.contract.test_round_trips import commands_of
 
@@ -193,6 +195,14 @@ def test_an_error_of_one_operation_is_its_own(counter: Counter, key: str) -> Non
         full.result()
     assert (first.result(), second.result()) == (1, 2)
     assert counter.get(f"{key}full") == INT64_MAX
+
+
+def test_increments_of_any_keys_and_values_are_applied(counter: Counter, key: str) -> None:
+    longest = key + "x" * (512 - len(key))
+    with counter.batch() as batch:
+        sums = [batch.increment(each, -5) for each in (key, longest, f"{key}é", key)]
+    assert [each.result() for each in sums] == [-5, -5, -5, -10]
+    assert counter.multi_get([key, longest, f"{key}é"]) == {key: -10, longest: -5, f"{key}é": -5}
 
 
 @pytest.mark.parametrize("variant", ON_SERVERS, indirect=True, ids=str)

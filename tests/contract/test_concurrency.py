@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import Budget, Counter
+from django_counter.base import Counter
+from django_counter.values import Budget
 from tests.contract.stores import (
     ON_REAL_SERVERS,
     PATIENCE,

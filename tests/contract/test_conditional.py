@@ -2,7 +2,8 @@
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Counter, DecrementResult
+from django_counter.base import Counter
+from django_counter.values import INT64_MAX, INT64_MIN, DecrementResult
 
 
 def test_decrement_if_exists_draws_what_is_there(counter: Counter, key: str) -> None:

@@ -11,20 +11,20 @@ from django.test import override_settings
 
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    TIMER_MAX,
-    Budget,
-    Counter,
-    DecrementResult,
-    Timer,
-    TimerResult,
-)
+from django_counter.base import Counter
 from django_counter.exceptions import (
     CounterIdempotencyError,
     CounterOverflow,
     CounterTypeError,
+)
+from django_counter.values import (
+    INT64_MAX,
+    INT64_MIN,
+    TIMER_MAX,
+    Budget,
+    DecrementResult,
+    Timer,
+    TimerResult,
 )
 from tests.contract.stores import (
     BARE_AND_SYNC,

@@ -2,8 +2,9 @@
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Counter
+from django_counter.base import Counter
 from django_counter.exceptions import CounterOverflow
+from django_counter.values import INT64_MAX, INT64_MIN
 
 
 def test_a_missing_counter_is_incremented_from_0(counter: Counter, key: str) -> None:

@@ -15,8 +15,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Ttl
+from django_counter.base import Counter
 from django_counter.exceptions import CounterIdempotencyError, CounterOverflow
+from django_counter.values import INT64_MAX, INT64_MIN, Budget, Ttl
 from tests.contract.stores import VARIANTS, MemoryStore, Store
 from tests.figures import sized
 

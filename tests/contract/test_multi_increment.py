@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Counter
+from django_counter.base import Counter
 from django_counter.exceptions import CounterOverflow, CounterPartlyApplied, CounterTypeError
+from django_counter.values import INT64_MAX, INT64_MIN
 from tests.contract.stores import ON_ONE_SERVER, ON_REAL_SERVERS, ON_SERVERS, RedisStore, Store
 from tests.contract.test_arguments import NO_INT, NO_INT64, NO_KEY, NO_TTL
 from tests.contract.test_round_trips import commands_of

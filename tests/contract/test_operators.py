@@ -2,7 +2,8 @@
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Entry, Page
+from django_counter.base import Counter
+from django_counter.values import INT64_MAX, INT64_MIN, Budget, Entry, Page
 from tests.contract.stores import ON_SERVERS
 
 VALUES = [0, 1, -1, INT64_MAX, INT64_MIN, 2**53 + 1, -(2**53) - 1]

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from django_counter.base import Budget, Counter
+from django_counter.base import Counter
+from django_counter.values import Budget
 from tests.contract.stores import ON_ONE_SERVER, RedisStore
 
 pytestmark = pytest.mark.parametrize("variant", ON_ONE_SERVER, indirect=True, ids=str)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, Entry
+from django_counter.base import Counter
 from django_counter.exceptions import CounterTypeError
+from django_counter.values import INT64_MAX, INT64_MIN, Budget, Entry
 from tests.contract.operations import WITH_KEY
 from tests.contract.stores import ON_SERVERS, RedisStore
 
@@ -24,6 +25,7 @@ NO_COUNTERS: dict[str, Any] = {
     "minus zero": b"-0",
     "minus": b"-",
     "fraction": b"1.0",
+    "several": b"1,2",
     "above int64": b"9223372036854775808",
     "below int64": b"-9223372036854775809",
     "10000 digits": b"1" * 10_000,
@@ -77,6 +79,8 @@ def test_multi_get_refuses_a_string_that_is_no_counter(
         before = store.dump(place)
         with pytest.raises(CounterTypeError, match=repr(place)):
             counter.multi_get([f"{key}good", place])
+        with pytest.raises(CounterTypeError, match=repr(place)):
+            counter.multi_get([place])
         assert store.dump(place) == before
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from django_counter.base import INT64_MAX, INT64_MIN, Budget, Counter, DecrementResult
+from django_counter.base import Counter
 from django_counter.exceptions import CounterTypeError
+from django_counter.values import INT64_MAX, INT64_MIN, Budget, DecrementResult
 
 
 def test_a_missing_budget_starts_with_its_limit(counter: Counter, key: str) -> None:

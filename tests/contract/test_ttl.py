@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from django_counter.base import TTL_MAX, Budget, Counter, Ttl
+from django_counter.base import Counter
+from django_counter.values import TTL_MAX, Budget, Ttl
 from tests.contract.stores import Store
 
 Create = Callable[[Counter, str, Ttl], object]

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, NamedTuple
 
 from django_counter.backends.redis import RedisCounter
-from django_counter.base import Budget, DecrementResult, Timer, TimerResult
+from django_counter.values import Budget, DecrementResult, Timer, TimerResult
 
 
 class Operation(NamedTuple):

@@ -9,12 +9,12 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_counter.base import INT64_MAX
 from django_counter.ratelimit import Decision, Rate, RateLimit, Standing
 from django_counter.ratelimit.decisions import decide
 from django_counter.ratelimit.headers import apply_headers, policies, retry_after_seconds
 from django_counter.ratelimit.limit import ALGORITHMS
 from django_counter.ratelimit.rates import PERIOD_MAX
+from django_counter.values import INT64_MAX
 from tests.ratelimit.clocks import Clock
 
 STANDARD = {"RateLimit-Policy", "RateLimit"}

@@ -1,8 +1,9 @@
 """The way of asynchronous calls to the server: one connection for each event loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
+from django_counter.backends.redis.bulk import Bulk
 from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of, parts
 from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.pipeline import Pipeline
@@ -44,16 +45,14 @@ class AsyncLane:
             for call, reply in zip(calls, replies, strict=True)
         ]
 
-    async def send_all(
-        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
-    ) -> list[Answer | CounterError]:
+    async def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See Lane.send_all()."""
-        if not commands:
+        if not bulk:
             return []
         deadline = asyncio.get_running_loop().time() + self._server.timeout
-        replies = await self.exchange_all(commands, deadline)
+        replies = await self.exchange_all(bulk.commands(), deadline)
         return [
-            await self._settle(call(number), reply, deadline)
+            await self._settle(bulk.call(number), reply, deadline)
             if isinstance(reply, BaseException)
             else reply
             for number, reply in enumerate(replies)

@@ -18,6 +18,7 @@ pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignme
 MAX_TOGETHER = 10_000  # commands that leave in one write: each side keeps what the other is to read
 
 Answer = TypeVar("Answer", covariant=True)
+Item = TypeVar("Item")
 
 
 class Call(NamedTuple, Generic[Answer]):
@@ -43,10 +44,10 @@ def packed(commands: Iterable[Command]) -> bytes:
     return b"".join(map(pack, commands))
 
 
-def parts(commands: Sequence[Command]) -> Iterator[Sequence[Command]]:
-    """Yield the commands in parts that may leave in one write."""
-    for start in range(0, len(commands), MAX_TOGETHER):
-        yield commands[start : start + MAX_TOGETHER]
+def parts(each: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield commands, or what each of them is made of, in parts that may leave in one write."""
+    for start in range(0, len(each), MAX_TOGETHER):
+        yield each[start : start + MAX_TOGETHER]
 
 
 def commands_of(calls: Sequence[Call[Any]]) -> list[Command]:

@@ -1,7 +1,7 @@
 """The ways of calls to a cluster: a lane to each of its nodes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import ClusterDownError
 
 from django_counter.backends.redis.async_lane import AsyncLane
+from django_counter.backends.redis.bulk import Bulk
 from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of
 from django_counter.backends.redis.errors import FAILURES, fail
 from django_counter.backends.redis.lane import Lane
@@ -51,11 +52,9 @@ class ClusterLane:
             for route in routes
         ]
 
-    def send_all(
-        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
-    ) -> list[Answer | CounterError]:
+    def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See Lane.send_all(). Their calls know where they go."""
-        return self.call_all([call(number) for number in range(len(commands))])
+        return self.call_all([bulk.call(number) for number in range(len(bulk))])
 
     def together(self, prefix: str, keys: list[str]) -> list[list[str]]:
         """See Lane.together()."""
@@ -191,11 +190,9 @@ class AsyncClusterLane:
             for route in routes
         ]
 
-    async def send_all(
-        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
-    ) -> list[Answer | CounterError]:
+    async def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See ClusterLane.send_all()."""
-        return await self.call_all([call(number) for number in range(len(commands))])
+        return await self.call_all([bulk.call(number) for number in range(len(bulk))])
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""

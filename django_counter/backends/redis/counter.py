@@ -1,26 +1,11 @@
 """The operations as Redis commands: which one each is, and what its reply means."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, raw
-from django_counter.backends.redis.lanes import lanes
-from django_counter.backends.redis.scripts import script, script_once
-from django_counter.backends.redis.tokens import token_call, token_name
-from django_counter.base import (
-    INT64_MAX,
-    INT64_MIN,
-    TIMER_MAX,
-    Budget,
-    Counter,
-    DecrementResult,
-    Entry,
-    Operation,
-    Page,
-    Timer,
-    TimerResult,
-    Ttl,
+from django_counter.arguments import (
     check_cursor,
     check_key,
     check_prefix,
@@ -28,12 +13,19 @@ from django_counter.base import (
     checked_budgets,
     checked_keys,
     checked_refund,
-    checked_sums,
     checked_timers,
     checked_value,
     checked_values,
     milliseconds,
+    plain_values,
 )
+from django_counter.backends.redis.bulk import Increments, MultiGets
+from django_counter.backends.redis.call import Answer, Call, Reply, raw
+from django_counter.backends.redis.lanes import lanes
+from django_counter.backends.redis.scripts import script, script_once
+from django_counter.backends.redis.tokens import token_call, token_name
+from django_counter.base import Counter
+from django_counter.batch import Operation, checked_sums
 from django_counter.exceptions import CounterError, CounterTypeError
 from django_counter.idempotency import (
     DEFAULT_WINDOW,
@@ -42,6 +34,18 @@ from django_counter.idempotency import (
     checked_window,
     once,
     take_once,
+)
+from django_counter.values import (
+    INT64_MAX,
+    INT64_MIN,
+    TIMER_MAX,
+    Budget,
+    DecrementResult,
+    Entry,
+    Page,
+    Timer,
+    TimerResult,
+    Ttl,
 )
 
 SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")
@@ -95,7 +99,7 @@ class RedisCounter(Counter):
     def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
         if ttl is None:
-            outcomes = self._lane.send_all(*self._increments(checked))
+            outcomes = self._lane.send_all(self._increments(checked))
         else:
             outcomes = self._lane.call_all(self._increments_with_ttl(checked, ttl))
         return checked_sums(checked, outcomes)
@@ -103,21 +107,13 @@ class RedisCounter(Counter):
     async def amulti_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
         if ttl is None:
-            outcomes = await self._async_lane.send_all(*self._increments(checked))
+            outcomes = await self._async_lane.send_all(self._increments(checked))
         else:
             outcomes = await self._async_lane.call_all(self._increments_with_ttl(checked, ttl))
         return checked_sums(checked, outcomes)
 
-    def _increments(
-        self, values: dict[str, int]
-    ) -> tuple[list[Command], Callable[[int], Call[int]]]:
-        """Return the commands that add values, and what makes the call of one of them."""
-        prefix = self._prefix
-        commands: list[Command] = [
-            ("INCRBY", prefix + key, str(value)) for key, value in values.items()
-        ]
-        keys = list(values)
-        return commands, lambda number: self._increment(keys[number], values[keys[number]], None)
+    def _increments(self, values: dict[str, int]) -> Increments:
+        return Increments(self._prefix, list(values), list(values.values()), self._increment)
 
     def _increments_with_ttl(self, values: dict[str, int], ttl: Ttl) -> list[Call[int]]:
         milliseconds(ttl)  # refused without values, too
@@ -136,18 +132,14 @@ class RedisCounter(Counter):
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         groups = self._together(distinct)
-        replies = self._lane.call_all([self._multi_get(group) for group in groups])
+        replies = self._lane.send_all(MultiGets(self._prefix, groups))
         return _values(replies, groups, distinct)
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         groups = self._together(distinct)
-        replies = await self._async_lane.call_all([self._multi_get(group) for group in groups])
+        replies = await self._async_lane.send_all(MultiGets(self._prefix, groups))
         return _values(replies, groups, distinct)
-
-    def _multi_get(self, keys: list[str]) -> Call[list[bytes | None]]:
-        command = ("MGET", *map(self._prefix.__add__, keys))
-        return Call(command, "multi_get", keys[0], raw, safe=True)
 
     def decrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -387,10 +379,32 @@ class RedisCounter(Counter):
         return self._lane.together(self._prefix, keys) if keys else []
 
     def run_all(self, operations: Sequence[Operation]) -> list[Any]:
-        return self._lane.call_all(self._calls(operations))
+        bulk = self._as_increments(operations)
+        if bulk is None:
+            return self._lane.call_all(self._calls(operations))
+        return self._lane.send_all(bulk)
 
     async def arun_all(self, operations: Sequence[Operation]) -> list[Any]:
-        return await self._async_lane.call_all(self._calls(operations))
+        bulk = self._as_increments(operations)
+        if bulk is None:
+            return await self._async_lane.call_all(self._calls(operations))
+        return await self._async_lane.send_all(bulk)
+
+    def _as_increments(self, operations: Sequence[Operation]) -> Increments | None:
+        """Return operations that are all increments and no more, as those of most batches are."""
+        keys: list[str] = []
+        values: list[int] = []
+        for name, arguments, keywords in operations:
+            if name != "increment" or keywords:
+                return None
+            key, value, ttl = arguments
+            if ttl is not None:
+                return None
+            keys.append(key)
+            values.append(value)
+        if not plain_values(keys, values):
+            return None
+        return Increments(self._prefix, keys, values, self._increment)
 
     def _calls(self, operations: Sequence[Operation]) -> list[Call[Any]]:
         return [
@@ -461,16 +475,20 @@ def _counted(stored: bytes) -> int | None:
 
 def _all_counted(stored: list[bytes | None]) -> list[int] | None:
     """Return the values of many, 0 for a missing one; None where one of them is no counter."""
-    found = [b"0" if each is None else each for each in stored]
+    found = b",".join([b"0" if each is None else each for each in stored])
+    if found.translate(None, _OF_INTEGERS) or b"-0" in found:
+        return None
     try:
-        values = list(map(int, found))
+        # JSON has integers as Redis has them; int() takes `007`, and is a call for each.
+        values: list[int] = json.loads(f"[{found.decode()}]")
     except ValueError:
         return None
-    within = min(values) >= INT64_MIN and max(values) <= INT64_MAX
-    # int() takes more, such as `007` and ` 7`, and each of these is longer than its number. In the
-    # text of a list, ", " stands between two of them, and brackets around all.
-    exact = len(str(values)) == sum(map(len, found)) + 2 * len(found)
-    return values if within and exact else None
+    if len(values) != len(stored):  # `1,2`
+        return None
+    return values if min(values) >= INT64_MIN and max(values) <= INT64_MAX else None
+
+
+_OF_INTEGERS = b"-0123456789,"
 
 
 def _value(stored: bytes | None, key: str) -> int:

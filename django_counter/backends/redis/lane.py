@@ -2,9 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic, sleep
+from typing import Any
 
+from django_counter.backends.redis.bulk import Bulk
 from django_counter.backends.redis.call import (
     Answer,
     Call,
@@ -61,16 +63,19 @@ class Lane:
             self._settle(call, reply, deadline) for call, reply in zip(calls, replies, strict=True)
         ]
 
-    def send_all(
-        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
-    ) -> list[Answer | CounterError]:
-        """See call_all(): the replies are the answers. `call` makes the call of a failed one."""
-        if not commands:
+    def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
+        """See call_all(): the replies are the answers."""
+        count = len(bulk)
+        if not count:
             return []
         deadline = monotonic() + self._server.timeout
-        replies = self.exchange_all(commands, deadline)
+        replies: list[Any] = self._exchange(bulk.packed(), count, deadline)
+        if not any(issubclass(kind, Exception) for kind in {*map(type, replies)}):
+            return replies
         return [
-            self._settle(call(number), reply, deadline) if isinstance(reply, Exception) else reply
+            self._settle(bulk.call(number), reply, deadline)
+            if isinstance(reply, Exception)
+            else reply
             for number, reply in enumerate(replies)
         ]
 
@@ -123,23 +128,30 @@ class Lane:
 
         They leave in one write, or in several where that would be too long a one.
         """
+        several = ((packed(part), len(part)) for part in parts(commands))
+        return self._exchange(several, len(commands), deadline)
+
+    def _exchange(
+        self, several: Iterable[tuple[bytes, int]], count: int, deadline: float
+    ) -> list[Reply | Exception]:
+        """See exchange_all(): for each part its bytes, and how many commands it has."""
         replies: list[Reply | Exception] = []
         sent = 0
         try:
             connection = self._pop() or self._server.connect(deadline)
         except (*DRIVER_ERRORS, CounterConfigError) as error:
-            return [error] * len(commands)
+            return [error] * count
         try:
-            for part in parts(commands):
+            for part, commands in several:
                 if sent and monotonic() >= deadline:
                     raise TimeoutError("no time is left")
-                sent += len(part)
-                connection.send(packed(part))
+                sent += commands
+                connection.send(part)
                 connection.receive_all(replies, sent, deadline)
         except DRIVER_ERRORS as error:
             connection.close()
             replies += [reply_lost(error)] * (sent - len(replies))
-            return replies + [error] * (len(commands) - sent)
+            return replies + [error] * (count - sent)
         self._idle.append(connection)
         return replies
 

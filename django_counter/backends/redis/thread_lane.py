@@ -1,9 +1,10 @@
 """The way of asynchronous calls for connections that only synchronous code can use."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from django_counter.backends.redis.call import Answer, Call, Command
+from django_counter.backends.redis.bulk import Bulk
+from django_counter.backends.redis.call import Answer, Call
 from django_counter.backends.redis.cluster_lane import ClusterLane
 from django_counter.backends.redis.lane import Lane
 from django_counter.exceptions import CounterError
@@ -23,11 +24,9 @@ class ThreadLane:
         """See Lane.call_all()."""
         return await asyncio.to_thread(self._lane.call_all, calls)
 
-    async def send_all(
-        self, commands: Sequence[Command], call: Callable[[int], Call[Answer]]
-    ) -> list[Answer | CounterError]:
+    async def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See Lane.send_all()."""
-        return await asyncio.to_thread(self._lane.send_all, commands, call)
+        return await asyncio.to_thread(self._lane.send_all, bulk)
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""

@@ -5,12 +5,13 @@ from typing import Any
 
 from django.core.management import CommandError
 
-from django_counter.base import Counter, Entry
+from django_counter.base import Counter
 from django_counter.exceptions import CounterTypeError
 from django_counter.management.arguments import add_format, add_keys, add_using
 from django_counter.management.console import Console
 from django_counter.management.exits import NOT_FOUND
 from django_counter.management.rows import KEY, TTL, Column
+from django_counter.values import Entry
 
 HELP = "delete these keys, and show what they held just before"
 NOTES = """

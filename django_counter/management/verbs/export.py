@@ -3,12 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django_counter.base import TTL_MIN, Entry
 from django_counter.management.arguments import add_prefix, add_using
 from django_counter.management.console import Console
 from django_counter.management.progress import bar
 from django_counter.management.records import written
 from django_counter.management.seen import SeenKeys
+from django_counter.values import TTL_MIN, Entry
 
 HELP = "write counters to stdout, a line of JSON each"
 NOTES = """

@@ -7,13 +7,14 @@ from typing import Any
 
 from django.core.management import CommandError
 
-from django_counter.base import Counter, Entry
+from django_counter.base import Counter
 from django_counter.management.arguments import add_format, add_prefix, add_using, parse_positive
 from django_counter.management.console import Console
 from django_counter.management.exits import USAGE
 from django_counter.management.glob import parse_glob
 from django_counter.management.ranking import ORDERS, first_ranked, ranked
 from django_counter.management.rows import ENTRY
+from django_counter.values import Entry
 
 HELP = "show counters: key, value, time left"
 NOTES = r"""

@@ -6,11 +6,12 @@ Around the end of a window at most twice the limit is admitted within one period
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-from django_counter.base import Counter, DecrementResult
+from django_counter.base import Counter
 from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.places import Place, Window
 from django_counter.ratelimit.decisions import Standing
+from django_counter.values import DecrementResult
 
 
 class FixedWindow(Algorithm):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django_counter.base import Budget
 from django_counter.ratelimit.rates import Rate
+from django_counter.values import Budget
 
 # Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
 # One that ended early would be whole again, and that at the busiest moment.

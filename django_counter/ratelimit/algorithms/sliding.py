@@ -6,12 +6,13 @@ limiting capable of scaling to millions of domains" (Cloudflare, 2017).
 
 from collections.abc import Sequence
 
-from django_counter.base import Budget, Counter, DecrementResult, Entry
+from django_counter.base import Counter
 from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.places import Cut, Place, Window
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
+from django_counter.values import Budget, DecrementResult, Entry
 
 REMEMBERED = 10_000  # previous windows that a process knows the use of
 

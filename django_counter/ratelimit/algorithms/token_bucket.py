@@ -7,12 +7,13 @@ that never more than burst + rate x time is admitted.
 
 from collections.abc import Sequence
 
-from django_counter.base import Counter, Timer, TimerResult
+from django_counter.base import Counter
 from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.places import GRACE, Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
+from django_counter.values import Timer, TimerResult
 
 SECOND = 1_000_000  # microseconds
 
