@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import hiredis
+from hiredis import PushNotification
 from redis.exceptions import InvalidResponse
 
 from django_counter.backends.redis.call import Reply
@@ -76,11 +76,12 @@ class AsyncConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give each reply to the first who waits; that of one who went is dropped."""
         self._replies.feed(data)
+        gets, first = self._replies.gets, self.unanswered.popleft
         try:
-            while (reply := self._replies.gets()) is not INCOMPLETE:
-                if type(reply) is hiredis.PushNotification:
+            while (reply := gets()) is not INCOMPLETE:
+                if type(reply) is PushNotification:
                     continue
-                _, waiting, _ = self.unanswered.popleft()
+                _, waiting, _ = first()
                 if isinstance(reply, Exception):
                     self._refuse(waiting, reply)
                 elif not waiting.done():
