@@ -146,7 +146,7 @@ class Pipeline:
             stale.drop(ConnectionResetError("the server closed the connection"))
         if self._connection is None:
             self._connect()
-        elif self._connection.writable():
+        elif self._connection.writable:
             waiters = [waiter for waiter in self._unsent if not waiter[1].done()]
             self._unsent = []
             self._unsent_bytes = 0
