@@ -407,6 +407,19 @@ def test_what_is_asked_in_one_turn_leaves_in_one_write(
     assert [write.data.count(b"INCRBY") for write in writes] == [1, 99]
 
 
+def test_a_batch_leaves_with_what_was_asked_before_it(
+    counter: RedisCounter, writes: list[Write]
+) -> None:
+    async def main() -> list[Any]:
+        await counter.aget("key")
+        writes.clear()
+        one, other = counter.aincrement("key"), counter.aincrement("key")
+        return await asyncio.gather(one, other, counter.amulti_get(["key"]))
+
+    assert asyncio.run(main()) == [1, 2, {"key": 2}]
+    assert [write.data.count(b"MGET") for write in writes] == [0, 1]
+
+
 def test_what_is_asked_while_connecting_leaves_in_one_write(
     counter: RedisCounter, writes: list[Write]
 ) -> None:
