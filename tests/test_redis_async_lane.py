@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 
 from django_counter import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter, pipeline
+from django_counter.backends.redis.errors import ReplyLost
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import admin_of, apatiently, connections_of, eventually
 from tests.servers import ServerProcess
@@ -317,6 +318,40 @@ def test_a_call_has_the_whole_timeout_for_itself(
     assert later == 1
 
 
+def test_a_call_that_has_less_time_than_others_does_not_wait_for_theirs(
+    make_counter: Callable[..., RedisCounter], running: ServerProcess
+) -> None:
+    counter = make_counter(running.url, timeout=100)
+
+    async def main() -> list[Any]:
+        await counter.aget("key")
+        running.pause()
+        deadline = asyncio.get_running_loop().time() + TIMEOUT
+        repeat = counter._async_lane.exchange(("PING",), deadline)
+        return await outcomes([counter.aincrement("key"), repeat])
+
+    assert [type(each) for each in asyncio.run(main())] == [CounterOutcomeUnknown, ReplyLost]
+
+
+def test_a_call_behind_replies_is_watched(
+    make_counter: Callable[..., RedisCounter], running: ServerProcess
+) -> None:
+    counter = make_counter(running.url, timeout=TIMEOUT)
+
+    async def main() -> list[Any]:
+        await apatiently(lambda: counter.aget("key"))
+        running.pause()
+        asked = pipeline_of(counter)
+        asked._watchdog.cancel()
+        asked._watch()
+        assert asked._watchdog is None
+        asked._alone = False
+        asked._changed(asked._connection)  # as if some were answered now
+        return await outcomes([counter.aincrement("key")])
+
+    assert [type(each) for each in asyncio.run(main())] == [CounterOutcomeUnknown]
+
+
 def pipeline_of(counter: RedisCounter) -> Any:
     return counter._async_lane._pipelines[asyncio.get_running_loop()]
 
@@ -570,6 +605,25 @@ def test_aclose_lets_calls_finish_that_send_their_script(
         return await outcomes(calls)
 
     assert sorted(asyncio.run(main()), key=str) == sorted(range(1, 11), key=str)
+
+
+def test_aclose_lets_a_call_finish_that_is_about_to_send_its_script(
+    counter: RedisCounter, admin: redis.Redis
+) -> None:
+    async def close_after_a_call() -> None:
+        await counter.aincrement("key")
+        await counter.aclose()
+
+    async def main() -> list[Any]:
+        await asyncio.gather(counter.aget("key"), counter.aget("key"))
+        admin.script_flush()
+        asked = pipeline_of(counter)
+        asked._alone = False  # both leave in one write, and are answered in one turn
+        answers = await outcomes([close_after_a_call(), counter.aincrement("key", ttl=60)])
+        assert asked._connection is None
+        return answers
+
+    assert asyncio.run(main()) == [None, 2]
 
 
 @every_bound

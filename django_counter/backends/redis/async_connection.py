@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import hiredis
+from hiredis import PushNotification
 from redis.exceptions import InvalidResponse
 
 from django_counter.backends.redis.call import Reply
@@ -31,7 +31,7 @@ class AsyncConnection(asyncio.Protocol):
     def __init__(self, connection: Any, changed: "Callable[[AsyncConnection], None]") -> None:
         self.unanswered: deque[Waiter] = deque()
         self.lost: Exception | None = None
-        self._paused = False  # its buffer is full
+        self.writable = True  # commands may be written now
         self._demoted = False  # its server is a replica now
         self._changed = changed
         # Left with its streams, the redis-py connection would close them with itself.
@@ -49,10 +49,6 @@ class AsyncConnection(asyncio.Protocol):
         """Send the commands of these waiters, in one write."""
         self.unanswered.extend(waiters)
         self._transport.write(b"".join([packed for packed, _, _ in waiters]))
-
-    def writable(self) -> bool:
-        """Say whether commands may be written now."""
-        return not (self._paused or self._demoted)
 
     def stale(self) -> bool:
         """Say whether it is idle and of no use: demoted, or closed before the loop hears of it."""
@@ -76,11 +72,12 @@ class AsyncConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give each reply to the first who waits; that of one who went is dropped."""
         self._replies.feed(data)
+        gets, first = self._replies.gets, self.unanswered.popleft
         try:
-            while (reply := self._replies.gets()) is not INCOMPLETE:
-                if type(reply) is hiredis.PushNotification:
+            while (reply := gets()) is not INCOMPLETE:
+                if type(reply) is PushNotification:
                     continue
-                _, waiting, _ = self.unanswered.popleft()
+                _, waiting, _ = first()
                 if isinstance(reply, Exception):
                     self._refuse(waiting, reply)
                 elif not waiting.done():
@@ -94,14 +91,15 @@ class AsyncConnection(asyncio.Protocol):
         self.drop(error or ConnectionResetError("the server closed the connection"))
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.writable = False  # its buffer is full
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.writable = not self._demoted
         self._changed(self)
 
     def _refuse(self, waiting: asyncio.Future[Reply], error: Exception) -> None:
         if read_only(error):
-            self._demoted = True  # no more is written; what it owes still comes
+            self._demoted = True
+            self.writable = False  # what it owes still comes
         if not waiting.done():
             waiting.set_exception(error)

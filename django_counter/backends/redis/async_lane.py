@@ -22,16 +22,12 @@ class AsyncLane:
         """See Lane.call(). A cancelled call may have been applied."""
         loop = asyncio.get_running_loop()
         pipeline = self._pipelines.get(loop) or await self._open(loop)
-        deadline = loop.time() + self._server.timeout
-        pipeline.enter()
+        reply = pipeline.send(call.command)
+        deadline = pipeline.deadline
         try:
-            if pipeline.full():  # this is ask(), without its coroutine
-                await pipeline.wait_for_room(deadline)
-            reply = await pipeline.send(call.command, deadline)
+            reply = await reply
         except FAILURES as error:
             reply = await self._go_on(pipeline, call, error, deadline)
-        finally:
-            pipeline.leave()
         return call.parse(reply, call.key)
 
     async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
@@ -60,25 +56,20 @@ class AsyncLane:
 
     async def exchange(self, command: Command, deadline: float) -> Reply:
         """See Lane.exchange(). The deadline is by the time of the event loop."""
-        pipeline = await self._enter()
-        try:
-            return await pipeline.ask(command, deadline)
-        finally:
-            pipeline.leave()
+        pipeline = await self._pipeline()
+        return await pipeline.ask(command, deadline)
 
     async def exchange_all(
         self, commands: Sequence[Command], deadline: float
     ) -> list[Reply | BaseException]:
         """See Lane.exchange_all()."""
-        pipeline = await self._enter()
+        pipeline = await self._pipeline()
         replies: list[Reply | BaseException] = []
         try:
             for part in parts(commands):
                 replies += await pipeline.ask_all(part, deadline)
         except DRIVER_ERRORS as error:
             replies += [error] * (len(commands) - len(replies))
-        finally:
-            pipeline.leave()
         return replies
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
@@ -96,15 +87,16 @@ class AsyncLane:
         self, pipeline: Pipeline, call: Call[Answer], error: Exception, deadline: float
     ) -> Reply:
         tries = Tries()
-        while True:
-            call = next_try(call, error, tries)
-            await asyncio.sleep(tries.pause)
-            if tries.lost and asyncio.get_running_loop().time() >= deadline:
-                fail(call, tries.lost)
-            try:
-                return await pipeline.ask(call.command, deadline)
-            except FAILURES as failure:
-                error = failure
+        with pipeline.caller():
+            while True:
+                call = next_try(call, error, tries)
+                await asyncio.sleep(tries.pause)
+                if tries.lost and asyncio.get_running_loop().time() >= deadline:
+                    fail(call, tries.lost)
+                try:
+                    return await pipeline.ask(call.command, deadline)
+                except FAILURES as failure:
+                    error = failure
 
     async def _settle(
         self, call: Call[Answer], reply: Reply | BaseException, deadline: float
@@ -113,23 +105,14 @@ class AsyncLane:
             return reply
         try:
             if isinstance(reply, FAILURES):
-                reply = await self._repeat(call, reply, deadline)
+                reply = await self._go_on(await self._pipeline(), call, reply, deadline)
             return call.parse(reply, call.key)
         except CounterError as error:
             return error
 
-    async def _repeat(self, call: Call[Answer], error: Exception, deadline: float) -> Reply:
-        pipeline = await self._enter()
-        try:
-            return await self._go_on(pipeline, call, error, deadline)
-        finally:
-            pipeline.leave()
-
-    async def _enter(self) -> Pipeline:
+    async def _pipeline(self) -> Pipeline:
         loop = asyncio.get_running_loop()
-        pipeline = self._pipelines.get(loop) or await self._open(loop)
-        pipeline.enter()
-        return pipeline
+        return self._pipelines.get(loop) or await self._open(loop)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> Pipeline:
         for each in list(self._pipelines):

@@ -1,7 +1,9 @@
 """What the tasks of one event loop ask, gathered and written together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 
 from redis.asyncio.connection import AbstractConnection
 
@@ -24,7 +26,9 @@ class Pipeline:
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
+        self.deadline = 0.0  # of what send() takes in this turn, by the time of the loop
         self._connection: AsyncConnection | None = None
+        self._unanswered: deque[Waiter] = deque()  # the connection's
         self._connecting: asyncio.Task[AbstractConnection] | None = None
         self._unsent: list[Waiter] = []
         self._unsent_bytes = 0
@@ -32,49 +36,68 @@ class Pipeline:
         self._alone = True  # the last one was written by itself, and so may be the next
         self._watchdog: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
-        self._callers = 0
+        self._callers = 0  # who ask more than once, or wait for room
         self._left = asyncio.Event()  # by the last caller
         self.guard: AsyncGenerator[None] | None = None  # what closes it when the loop ends
 
-    def enter(self) -> None:
-        """Note a caller, who may ask several times."""
-        self._callers += 1
-
-    def leave(self) -> None:
-        """Note that a caller has gone."""
-        self._callers -= 1
-        if not self._callers:
-            self._left.set()
+    def send(self, command: Command, deadline: float | None = None) -> Awaitable[Reply]:
+        """See ask(). Without a deadline it is `self.deadline`."""
+        if not self._flush_scheduled:
+            self._schedule()
+        if deadline is None:
+            deadline = self.deadline
+        calls = len(self._unsent) + len(self._unanswered)
+        if calls >= MAX_CALLS or self._unsent_bytes >= MAX_UNSENT_BYTES:  # _full()
+            return self.ask(command, deadline)
+        reply = self._add(command, deadline)
+        if not self._flush_scheduled:
+            self._flush()
+        return reply
 
     async def ask(self, command: Command, deadline: float) -> Reply:
         """Return the reply; raise ReplyLost once it was written, else one of DRIVER_ERRORS."""
-        if self.full():
-            await self.wait_for_room(deadline)
-        return await self.send(command, deadline)
-
-    def send(self, command: Command, deadline: float) -> asyncio.Future[Reply]:
-        """See ask(). There must be room."""
-        reply = self._add(command, deadline)
-        if not self._flush_scheduled:
-            self._write_soon(deadline)
-        return reply
+        with self.caller():
+            await self._wait_for_room(deadline)
+            self._watch_by(deadline)
+            return await self.send(command, deadline)
 
     async def ask_all(
         self, commands: Sequence[Command], deadline: float
     ) -> list[Reply | BaseException]:
         """Return for each command its reply, or what ask() raises; nothing comes between them."""
-        if self.full():
-            await self.wait_for_room(deadline)
-        replies = [self._add(command, deadline) for command in commands]
-        if not self._flush_scheduled:
-            self._write_soon(deadline)
-        return await asyncio.gather(*replies, return_exceptions=True)
+        with self.caller():
+            await self._wait_for_room(deadline)
+            self._watch_by(deadline)
+            if not self._flush_scheduled:
+                self._schedule()
+            replies = [self._add(command, deadline) for command in commands]
+            if not self._flush_scheduled:
+                self._flush()
+            return await asyncio.gather(*replies, return_exceptions=True)
+
+    @contextmanager
+    def caller(self) -> Iterator[None]:
+        """Let drain() wait for one who is not always waiting for a reply."""
+        self._callers += 1
+        try:
+            yield
+        finally:
+            self._callers -= 1
+            if not self._callers:
+                self._left.set()
 
     async def drain(self) -> None:
-        """Wait until the last caller has gone."""
-        if self._callers:
-            self._left.clear()
-            await self._left.wait()
+        """Wait until all are answered and the last caller has gone."""
+        while True:
+            await asyncio.sleep(0)  # who was answered in this turn may ask once more
+            waiters = (*self._unsent, *self._unanswered)
+            if awaited := [reply for _, reply, _ in waiters if not reply.done()]:
+                await asyncio.wait(awaited)
+            elif self._callers:
+                self._left.clear()
+                await self._left.wait()
+            else:
+                return
 
     def close(self) -> None:
         """Close the connection at once."""
@@ -85,45 +108,45 @@ class Pipeline:
         if self._connection:
             self._connection.drop(ConnectionAbortedError("the event loop ends"))
 
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Say whether callers have to wait."""
-        sent = len(self._connection.unanswered) if self._connection else 0
-        return self._unsent_bytes >= MAX_UNSENT_BYTES or sent + len(self._unsent) >= MAX_CALLS
+        calls = len(self._unsent) + len(self._unanswered)
+        return calls >= MAX_CALLS or self._unsent_bytes >= MAX_UNSENT_BYTES
 
-    async def wait_for_room(self, deadline: float) -> None:
+    async def _wait_for_room(self, deadline: float) -> None:
         """Wait while it is full; raise TimeoutError at the deadline."""
-        while self.full():
+        while self._full():
             self._room.clear()
             async with asyncio.timeout_at(deadline):
                 await self._room.wait()
 
     def _add(self, command: Command, deadline: float) -> asyncio.Future[Reply]:
         packed = pack(command)
-        reply = self._loop.create_future()
+        reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
         self._unsent.append((packed, reply, deadline))
         self._unsent_bytes += len(packed)
         return reply
 
-    def _write_soon(self, deadline: float) -> None:
-        if self._watchdog is None:
-            self._watchdog = self._loop.call_at(deadline, self._watch)
-        if self._alone and self._connection and not self._connection.unanswered:
-            self._flush()
-        else:
-            self._flush_soon()
+    def _schedule(self) -> None:
+        """Flush in the next turn, unless who asks now is alone and can be written at once.
 
-    def _flush_soon(self) -> None:
-        self._flush_scheduled = True
-        self._loop.call_soon(self._flush)
+        Until then, one look at the clock is enough for all who ask.
+        """
+        self.deadline = self._loop.time() + self._server.timeout
+        if not self._alone or self._unanswered or self._connection is None:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        if self._watchdog is None and self._unsent:
+            self._watch_by(self._unsent[0][2])
         if self._connection and self._connection.stale():
             stale, self._connection = self._connection, None
             stale.drop(ConnectionResetError("the server closed the connection"))
         if self._connection is None:
             self._connect()
-        elif self._connection.writable():
+        elif self._connection.writable:
             waiters = [waiter for waiter in self._unsent if not waiter[1].done()]
             self._unsent = []
             self._unsent_bytes = 0
@@ -146,6 +169,7 @@ class Pipeline:
             self._fail_unsent(error)
         else:
             self._connection = AsyncConnection(connecting.result(), self._changed)
+            self._unanswered = self._connection.unanswered
             self._flush()
 
     def _changed(self, connection: AsyncConnection) -> None:
@@ -157,8 +181,8 @@ class Pipeline:
         elif self._unsent and not self._flush_scheduled:  # they waited until it is writable
             self._flush()
         elif not (self._alone or self._flush_scheduled):  # behind those who were answered now
-            self._flush_soon()
-        if not self.full():
+            self._schedule()
+        if self._callers and not self._full():
             self._room.set()
 
     def _fail_unsent(self, error: BaseException) -> None:
@@ -174,7 +198,7 @@ class Pipeline:
         self._watchdog = None
         now = self._loop.time()
         error = TimeoutError("the reply did not come in time")
-        sent = self._connection.unanswered if self._connection else ()
+        sent = self._unanswered
         if self._connection and any(deadline <= now for _, _, deadline in sent):
             self._connection.drop(error)
         for _, reply, deadline in self._unsent:  # it may be connecting yet; others have time left
@@ -183,4 +207,12 @@ class Pipeline:
         unsent = [waiter for waiter in self._unsent if not waiter[1].done()]
         deadlines = [deadline for _, _, deadline in (*sent, *unsent)]
         if deadlines:
-            self._watchdog = self._loop.call_at(min(deadlines), self._watch)
+            self._watch_by(min(deadlines))
+
+    def _watch_by(self, deadline: float) -> None:
+        """See that the watchdog looks no later than at a deadline."""
+        if self._watchdog and self._watchdog.when() <= deadline:
+            return
+        if self._watchdog:
+            self._watchdog.cancel()
+        self._watchdog = self._loop.call_at(deadline, self._watch)
