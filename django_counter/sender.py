@@ -9,8 +9,8 @@ from threading import Thread
 class Sender:
     """Send every so many seconds, for as long as something waits.
 
-    `waits` says whether something does; it is asked, and start() is called, under `lock`. So what
-    is added under it is sent.
+    `waits` says whether something does; it is asked, and start() is called, under `lock`. What
+    was added before a look at `running` is sent.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Sender:
                 time.sleep(self._interval)
                 self._send()
                 with self._lock:
+                    self.running = False  # before the look, for who adds in between
                     going_on = self.running = bool(self._waits())
         except BaseException:
             self.running = False  # who adds next starts another

@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 
 from django_counter import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter, pipeline
+from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.errors import ReplyLost
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import admin_of, apatiently, connections_of, eventually
@@ -420,7 +421,7 @@ def test_callers_wait_for_room(narrow: None, counter: RedisCounter) -> None:
 
 @every_bound
 def test_callers_of_one_node_wait_for_room(narrow: None, counter: RedisCounter) -> None:
-    command = ("INCRBY", f"{counter.alias}:key", "1")
+    command = pack(("INCRBY", f"{counter.alias}:key", "1"))
 
     async def main() -> list[int]:
         deadline = asyncio.get_running_loop().time() + 5

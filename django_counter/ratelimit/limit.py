@@ -91,11 +91,11 @@ class RateLimit:
         if type(cost) is int and cost == 0:
             return self.peek(identity)
         now = clock.now()
-        known = self._known(identity, cost, now, idempotency_key)
-        if isinstance(known, Decision):
-            return known
-        draw = self._algorithm.draw(self._counters[self.using], known, cost, now, idempotency_key)
-        return self._decide(identity, known, cost, now, draw)
+        found = self._find(identity, cost, now, idempotency_key)
+        if isinstance(found, Decision):
+            return found
+        draw = self._algorithm.draw(self._counters[self.using], found, cost, now, idempotency_key)
+        return self._decide(identity, found, cost, now, draw)
 
     async def ahit(
         self, identity: str, cost: int = 1, *, idempotency_key: str | None = None
@@ -104,13 +104,12 @@ class RateLimit:
         if type(cost) is int and cost == 0:
             return await self.apeek(identity)
         now = clock.now()
-        known = self._known(identity, cost, now, idempotency_key)
-        if isinstance(known, Decision):
-            return known
-        draw = await self._algorithm.adraw(
-            self._counters[self.using], known, cost, now, idempotency_key
-        )
-        return self._decide(identity, known, cost, now, draw)
+        found = self._find(identity, cost, now, idempotency_key)
+        if isinstance(found, Decision):
+            return found
+        counter = self._counters[self.using]
+        draw = await self._algorithm.adraw(counter, found, cost, now, idempotency_key)
+        return self._decide(identity, found, cost, now, draw)
 
     def peek(self, identity: str) -> Decision:
         """Return what a hit of cost 1 would be answered, and draw nothing."""
@@ -185,7 +184,7 @@ class RateLimit:
         standings = tuple(Standing(rate, rate.limit, 0.0, 0.0) for rate in self.rates)
         return decide(self.name, digest(identity), clock.now(), True, standings)
 
-    def _known(
+    def _find(
         self, identity: str, cost: int, now: float, idempotency_key: str | None
     ) -> Decision | Place:
         """Return a decision that needs no counter, or else the place where one is made."""
@@ -201,7 +200,8 @@ class RateLimit:
                 if counted and self.counted:
                     statistics.add(self.using, denial, now)
                 return denial
-        return self._place(identity)
+        place = self._places.get(identity) if type(identity) is str else None
+        return place or self._place(identity)
 
     def _check_cost(self, cost: int) -> None:
         cost = checked_amount(cost, "cost")

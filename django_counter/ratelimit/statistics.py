@@ -6,6 +6,7 @@ They are added up in each process, and sent about once a second by a thread of i
 import atexit
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 from operator import itemgetter
@@ -28,6 +29,7 @@ INTERVAL = 1.0  # seconds between two batches
 LOG_INTERVAL = 60.0  # seconds
 MINUTES_TTL = 3900  # seconds: an hour, and some minutes to spare
 IDENTITIES_TTL = 3600  # seconds, from the first denial of an identity
+MAX_DECIDED = 500  # decisions that wait to be added up
 MAX_MINUTES = 10_000  # that wait in a process: more are left out
 MAX_IDENTITIES = 1_000  # that a process tells apart in a batch...
 MAX_SENT_IDENTITIES = 100  # ...and that it sends: those denied most
@@ -66,19 +68,20 @@ class Statistics:
         self._empty()
 
     def _empty(self) -> None:
+        # Adding up is left to whoever finds many: a hit is between two waits, when code is slow.
+        self._decided: deque[tuple[str, Decision, float]] = deque()
         self._minutes: Sums = {}
         self._identities: Sums = {}
 
     def add(self, alias: str, decision: Decision, now: float) -> None:
         """Count a decision, made `now`, in seconds since 1970. It is sent to the alias later."""
-        name = decision.name
-        allowed = decision.allowed
-        with self._lock:
-            _add(self._minutes, (alias, name, allowed, int(now // 60)), 1, MAX_MINUTES)
-            if not allowed:
-                _add(self._identities, (alias, name, decision.identity), 1, MAX_IDENTITIES)
-            if not self._sender.running:
-                self._start()
+        decided = self._decided
+        decided.append((alias, decision, now))
+        if len(decided) >= MAX_DECIDED or not self._sender.running:
+            with self._lock:
+                self._add_up()
+                if not self._sender.running:
+                    self._start()
 
     def send(self) -> None:
         """Send what was added up.
@@ -87,8 +90,9 @@ class Statistics:
         """
         with self._sending:
             with self._lock:
+                self._add_up()
                 minutes, identities = self._minutes, self._identities
-                self._empty()
+                self._minutes, self._identities = {}, {}
             most = nlargest(MAX_SENT_IDENTITIES, identities.items(), key=itemgetter(1))
             away: set[str] = set()
             kept = self._send(minutes.items(), minute_key, MINUTES_TTL, away)
@@ -103,6 +107,17 @@ class Statistics:
         """Drop what waits, once what is being sent has gone."""
         with self._sending, self._lock:
             self._empty()
+
+    def _add_up(self) -> None:
+        while True:
+            try:
+                alias, decision, now = self._decided.popleft()
+            except IndexError:
+                return
+            place = alias, decision.name, decision.allowed, int(now // 60)
+            _add(self._minutes, place, 1, MAX_MINUTES)
+            if not decision.allowed:
+                _add(self._identities, (alias, decision.name, decision.identity), 1, MAX_IDENTITIES)
 
     def _send(
         self,
@@ -142,7 +157,7 @@ class Statistics:
             self._log.error("Statistics wait for a thread: %s", error)
 
     def _waits(self) -> bool:
-        return bool(self._minutes or self._identities)
+        return bool(self._decided or self._minutes or self._identities)
 
 
 def _failures(alias: str, values: dict[str, int], ttl: float) -> dict[str, CounterError]:

@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from django_counter.backends.redis.bulk import Bulk
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of, parts
+from django_counter.backends.redis.call import (
+    Answer,
+    Call,
+    Command,
+    Reply,
+    commands_of,
+    pack,
+    parts,
+)
 from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
@@ -22,7 +30,7 @@ class AsyncLane:
         """See Lane.call(). A cancelled call may have been applied."""
         loop = asyncio.get_running_loop()
         pipeline = self._pipelines.get(loop) or await self._open(loop)
-        reply = pipeline.send(call.command)
+        reply = pipeline.send(call.packed or pack(call.command))
         deadline = pipeline.deadline
         try:
             reply = await reply
@@ -54,10 +62,10 @@ class AsyncLane:
             for number, reply in enumerate(replies)
         ]
 
-    async def exchange(self, command: Command, deadline: float) -> Reply:
+    async def exchange(self, packed: bytes, deadline: float) -> Reply:
         """See Lane.exchange(). The deadline is by the time of the event loop."""
         pipeline = await self._pipeline()
-        return await pipeline.ask(command, deadline)
+        return await pipeline.ask(packed, deadline)
 
     async def exchange_all(
         self, commands: Sequence[Command], deadline: float
@@ -94,7 +102,7 @@ class AsyncLane:
                 if tries.lost and asyncio.get_running_loop().time() >= deadline:
                     fail(call, tries.lost)
                 try:
-                    return await pipeline.ask(call.command, deadline)
+                    return await pipeline.ask(pack(call.command), deadline)
                 except FAILURES as failure:
                     error = failure
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from django_counter.backends.redis.call import Answer, Call, Command, pack, packed, parts, raw
+from django_counter.backends.redis.call import Answer, Call, Command, pack, pack_all, parts, raw
 
 
 class Bulk(Protocol[Answer]):
@@ -52,7 +52,7 @@ class Increments:
 
     def _pack(self, keys: Sequence[str], values: Sequence[int]) -> bytes:
         if not _ascii(self._prefix, keys):
-            return packed(self._commands(keys, values))
+            return pack_all(self._commands(keys, values))
         starts = _starts("*3\r\n$6\r\nINCRBY", self._prefix, keys)
         ends = {value: f"\r\n${len(text := str(value))}\r\n{text}\r\n" for value in {*values}}
         return _joined(starts, keys, [ends[value] for value in values]).encode()

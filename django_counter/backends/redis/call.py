@@ -32,6 +32,7 @@ class Call(NamedTuple, Generic[Answer]):
     safe: bool = False  # it changes nothing, so that it may be sent again after a lost reply
     script: Script | None = None  # what the command runs, by its digest
     once: bool = False  # the server knows a repeat of it: it may be sent until it is answered
+    packed: bytes | None = None  # the command's bytes, of a call that is made again and again
 
 
 def raw(reply: Reply, key: str) -> Any:
@@ -39,7 +40,7 @@ def raw(reply: Reply, key: str) -> Any:
     return reply
 
 
-def packed(commands: Iterable[Command]) -> bytes:
+def pack_all(commands: Iterable[Command]) -> bytes:
     """Return the bytes of several commands."""
     return b"".join(map(pack, commands))
 

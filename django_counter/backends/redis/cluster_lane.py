@@ -10,7 +10,7 @@ from redis.exceptions import ClusterDownError
 
 from django_counter.backends.redis.async_lane import AsyncLane
 from django_counter.backends.redis.bulk import Bulk
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of
+from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of, pack
 from django_counter.backends.redis.errors import FAILURES, fail
 from django_counter.backends.redis.lane import Lane
 from django_counter.backends.redis.route import Route
@@ -34,7 +34,7 @@ class ClusterLane:
         deadline = self._deadline()
         route = self._route(call, deadline)
         try:
-            reply = self._lane(route.node).exchange(call.command, deadline)
+            reply = self._lane(route.node).exchange(call.packed or pack(call.command), deadline)
         except FAILURES as error:
             reply = self._go_on(route, error, deadline)
         return call.parse(reply, call.key)
@@ -98,7 +98,7 @@ class ClusterLane:
     def _exchange(self, route: Route, deadline: float) -> Reply:
         lane = self._lane(route.node)
         if not route.asking:
-            return lane.exchange(route.call.command, deadline, wait=True)
+            return lane.exchange(pack(route.call.command), deadline, wait=True)
         _, reply = lane.exchange_all([ASKING, route.call.command], deadline)
         if isinstance(reply, Exception):
             raise reply
@@ -144,7 +144,7 @@ class ClusterLane:
         failure: Exception = TimeoutError("no time is left")
         for node in self._topology.nodes:
             try:
-                reply = self._lane(node).exchange(CLUSTER_SLOTS.command, deadline, wait=True)
+                reply = self._lane(node).exchange(pack(CLUSTER_SLOTS.command), deadline, wait=True)
             except FAILURES as error:
                 self._topology.doubt(node)
                 failure = error
@@ -167,7 +167,9 @@ class AsyncClusterLane:
         deadline = self._deadline()
         route = await self._route(call, deadline)
         try:
-            reply = await self._lane(route.node).exchange(call.command, deadline)
+            reply = await self._lane(route.node).exchange(
+                call.packed or pack(call.command), deadline
+            )
         except FAILURES as error:
             reply = await self._go_on(route, error, deadline)
         return call.parse(reply, call.key)
@@ -234,7 +236,7 @@ class AsyncClusterLane:
     async def _exchange(self, route: Route, deadline: float) -> Reply:
         lane = self._lane(route.node)
         if not route.asking:
-            return await lane.exchange(route.call.command, deadline)
+            return await lane.exchange(pack(route.call.command), deadline)
         _, reply = await lane.exchange_all([ASKING, route.call.command], deadline)
         if isinstance(reply, BaseException):
             raise reply
@@ -280,7 +282,7 @@ class AsyncClusterLane:
         failure: Exception = TimeoutError("no time is left")
         for node in self._topology.nodes:
             try:
-                reply = await self._lane(node).exchange(CLUSTER_SLOTS.command, deadline)
+                reply = await self._lane(node).exchange(pack(CLUSTER_SLOTS.command), deadline)
             except FAILURES as error:
                 self._topology.doubt(node)
                 failure = error

@@ -20,7 +20,7 @@ from django_counter.arguments import (
     plain_values,
 )
 from django_counter.backends.redis.bulk import Increments, MultiGets
-from django_counter.backends.redis.call import Answer, Call, Reply, raw
+from django_counter.backends.redis.call import Answer, Call, Reply, pack, raw
 from django_counter.backends.redis.lanes import lanes
 from django_counter.backends.redis.scripts import script, script_once
 from django_counter.backends.redis.tokens import token_call, token_name
@@ -249,7 +249,7 @@ class RedisCounter(Counter):
         if type(budgets) is tuple and once is None:
             if len(self._takes) >= MAX_TAKES:
                 self._takes.clear()
-            self._takes[id(budgets)] = budgets, call
+            self._takes[id(budgets)] = budgets, call._replace(packed=pack(call.command))
         return call
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:

@@ -144,7 +144,7 @@ def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]
     else:
         tries.reasons.add(reason)
     if reason == "NOSCRIPT" and call.script:
-        return call._replace(command=with_source(call.command, call.script))
+        return call._replace(command=with_source(call.command, call.script), packed=None)
     return call
 
 

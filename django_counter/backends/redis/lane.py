@@ -14,7 +14,7 @@ from django_counter.backends.redis.call import (
     Reply,
     commands_of,
     pack,
-    packed,
+    pack_all,
     parts,
 )
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
@@ -48,7 +48,7 @@ class Lane:
         """Return the answer; raise a CounterError. What may have been applied is not sent again."""
         deadline = monotonic() + self._server.timeout
         try:
-            reply = self.exchange(call.command, deadline)
+            reply = self.exchange(call.packed or pack(call.command), deadline)
         except FAILURES as error:
             reply = self._go_on(call, error, deadline)
         return call.parse(reply, call.key)
@@ -95,8 +95,8 @@ class Lane:
             except IndexError:
                 return
 
-    def exchange(self, command: Command, deadline: float, *, wait: bool = False) -> Reply:
-        """Return the reply to a command; raise one of FAILURES.
+    def exchange(self, packed: bytes, deadline: float, *, wait: bool = False) -> Reply:
+        """Return the reply to a packed command; raise one of FAILURES.
 
         Without `wait`, the deadline must be at least the timeout away.
         """
@@ -104,11 +104,11 @@ class Lane:
         if connection is None:
             connection, wait = self._server.connect(deadline), True
         try:
-            connection.send(pack(command))
+            connection.send(packed)
         except DRIVER_ERRORS:  # half a command cannot run
             connection.close()
             connection, wait = self._server.connect(deadline), True
-            connection.send(pack(command))
+            connection.send(packed)
         try:
             if wait:  # less is left than the timeout of the connection
                 connection.wait(deadline)
@@ -128,7 +128,7 @@ class Lane:
 
         They leave in one write, or in several where that would be too long a one.
         """
-        several = ((packed(part), len(part)) for part in parts(commands))
+        several = ((pack_all(part), len(part)) for part in parts(commands))
         return self._exchange(several, len(commands), deadline)
 
     def _exchange(
@@ -163,7 +163,7 @@ class Lane:
             if monotonic() >= deadline:
                 fail(call, tries.lost or TimeoutError("no time is left"))
             try:
-                return self.exchange(call.command, deadline, wait=True)
+                return self.exchange(pack(call.command), deadline, wait=True)
             except FAILURES as failure:
                 error = failure
 

@@ -40,7 +40,7 @@ class Pipeline:
         self._left = asyncio.Event()  # by the last caller
         self.guard: AsyncGenerator[None] | None = None  # what closes it when the loop ends
 
-    def send(self, command: Command, deadline: float | None = None) -> Awaitable[Reply]:
+    def send(self, packed: bytes, deadline: float | None = None) -> Awaitable[Reply]:
         """See ask(). Without a deadline it is `self.deadline`."""
         if not self._flush_scheduled:
             self._schedule()
@@ -48,18 +48,18 @@ class Pipeline:
             deadline = self.deadline
         calls = len(self._unsent) + len(self._unanswered)
         if calls >= MAX_CALLS or self._unsent_bytes >= MAX_UNSENT_BYTES:  # _full()
-            return self.ask(command, deadline)
-        reply = self._add(command, deadline)
+            return self.ask(packed, deadline)
+        reply = self._add(packed, deadline)
         if not self._flush_scheduled:
             self._flush()
         return reply
 
-    async def ask(self, command: Command, deadline: float) -> Reply:
+    async def ask(self, packed: bytes, deadline: float) -> Reply:
         """Return the reply; raise ReplyLost once it was written, else one of DRIVER_ERRORS."""
         with self.caller():
             await self._wait_for_room(deadline)
             self._watch_by(deadline)
-            return await self.send(command, deadline)
+            return await self.send(packed, deadline)
 
     async def ask_all(
         self, commands: Sequence[Command], deadline: float
@@ -70,7 +70,7 @@ class Pipeline:
             self._watch_by(deadline)
             if not self._flush_scheduled:
                 self._schedule()
-            replies = [self._add(command, deadline) for command in commands]
+            replies = [self._add(pack(command), deadline) for command in commands]
             if not self._flush_scheduled:
                 self._flush()
             return await asyncio.gather(*replies, return_exceptions=True)
@@ -120,8 +120,7 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 await self._room.wait()
 
-    def _add(self, command: Command, deadline: float) -> asyncio.Future[Reply]:
-        packed = pack(command)
+    def _add(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
         reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
         self._unsent.append((packed, reply, deadline))
         self._unsent_bytes += len(packed)

@@ -3,11 +3,9 @@
 Around the end of a window at most twice the limit is admitted within one period.
 """
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 
 from django_counter.base import Counter
-from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.places import Place, Window
 from django_counter.ratelimit.decisions import Standing
@@ -23,7 +21,10 @@ class FixedWindow(Algorithm):
     ) -> Draw:
         moment = int(now * 1000)
         cut = place.cut(self.rates, moment)
-        results = counter.take(cut.budgets, cost, **keyword(idempotency_key))
+        if idempotency_key is None:
+            results = counter.take(cut.budgets, cost)
+        else:
+            results = counter.take(cut.budgets, cost, idempotency_key=idempotency_key)
         return _drawn(cut.windows, results, cost, moment)
 
     async def adraw(
@@ -31,7 +32,10 @@ class FixedWindow(Algorithm):
     ) -> Draw:
         moment = int(now * 1000)
         cut = place.cut(self.rates, moment)
-        results = await counter.atake(cut.budgets, cost, **keyword(idempotency_key))
+        if idempotency_key is None:
+            results = await counter.atake(cut.budgets, cost)
+        else:
+            results = await counter.atake(cut.budgets, cost, idempotency_key=idempotency_key)
         return _drawn(cut.windows, results, cost, moment)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
@@ -56,12 +60,12 @@ def _drawn(
     windows: Sequence[Window], results: Sequence[DecrementResult], cost: int, moment: int
 ) -> Draw:
     success = results[0].success
-    values = map(itemgetter(0), results)
+    values = [value for value, _, _ in results]
     return success, _standings(windows, values, 0 if success else cost, moment)
 
 
 def _standings(
-    windows: Sequence[Window], values: Iterable[int], cost: int, moment: int
+    windows: Sequence[Window], values: Sequence[int], cost: int, moment: int
 ) -> tuple[Standing, ...]:
     standings = []
     for (rate, _, _, end), value in zip(windows, values, strict=True):
