@@ -16,6 +16,7 @@ class CounterUnavailable(CounterError):
 class CounterOutcomeUnknown(CounterError):
     """The call was sent and no reply came: it may have been applied, once, or not at all.
 
+    So is one that fewer replicas have confirmed in time than the option `replicas` asks for.
     One with an idempotency key may be made again with the same key.
 
     `operation` is its name in the contract, `key` its key (of `take`: its keys, joined by

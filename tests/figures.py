@@ -23,8 +23,10 @@ ROWS = {
     "signals": "0 wrong replies, 0 connections leaked",
     "cancelled tasks": "0 wrong replies, one connection",
     "catalogue": "every fault named below is met with its own exception",
-    "failover": "back within 1 s of the servers, stored <= asked, lost at most what was in flight",
-    "partition": "nothing counted twice, what is missing is what the cut-off master acknowledged",
+    "failover": "back within 1 s of the servers, stored <= asked, lost at most what was in flight; "
+    "with replicas=1 and idempotency keys stored = acknowledged",
+    "partition": "nothing counted twice, what is missing is what the cut-off master acknowledged; "
+    "with replicas=1 nothing is missing",
     "outage": "a limited view waits at most 0.3 s, and 0.002 s while the circuit is open",
     "close, fork, restart": "0 errors in other threads and in reloaded processes, sums exact",
     "int64": "0 answers unlike those of plain Python",

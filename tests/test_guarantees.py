@@ -12,6 +12,7 @@ from django_counter.backends.redis import RedisCounter
 from tests.clusters import Cluster
 from tests.faults.operations import ALL, Caller, make
 from tests.faults.watch import admin_of, patiently
+from tests.sentinels import Watched
 from tests.servers import ServerProcess
 from tests.test_docs import ROOT, blocks
 
@@ -112,6 +113,19 @@ def test_the_rights_are_enough(
 ) -> None:
     allow(own_server, limited_user, rules())
     use(call, limited_user)
+
+
+def test_replicas_need_the_right_named_for_them(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    watched.promote(watched.first)
+    counter = make_counter(watched.first.url, replicas=1, USERNAME="counters", PASSWORD=SECRET)
+    allow(watched.first, counter, rules())
+    with pytest.raises(CounterConfigError, match="WAIT"):
+        use(call, counter)
+    allow(watched.first, counter, [*rules(), "+wait"])
+    patiently(lambda: call(counter, "delete", "key"))  # once the other one follows
+    use(call, counter)
 
 
 def test_each_of_the_rights_is_needed(

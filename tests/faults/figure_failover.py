@@ -26,20 +26,26 @@ class Servers(NamedTuple):
     counter: RedisCounter
     master: ServerProcess
     wait_for_failover: Callable[[], float]
+    restart: Callable[[], None]  # the old master, as a replica of its successor
 
 
 @contextmanager
-def sentinel(make_counter: Callable[..., RedisCounter]) -> Iterator[Servers]:
+def sentinel(make_counter: Callable[..., RedisCounter], replicas: int = 0) -> Iterator[Servers]:
     with sentinels.quorum(valkey_binary()) as quorum:
         options = sentinels.options_of(*quorum.sentinels)
-        counter = make_counter(sentinels.URL, timeout=2, **options)
-        yield Servers(counter, quorum.master, quorum.wait_for_failover)
+        counter = make_counter(sentinels.URL, timeout=2, replicas=replicas, **options)
+
+        def restart() -> None:
+            quorum.master.options["replicaof"] = f"127.0.0.1 {quorum.replica.port}"
+            quorum.master.start()
+
+        yield Servers(counter, quorum.master, quorum.wait_for_failover, restart)
 
 
 @contextmanager
-def cluster(make_counter: Callable[..., RedisCounter]) -> Iterator[Servers]:
+def cluster(make_counter: Callable[..., RedisCounter], replicas: int = 0) -> Iterator[Servers]:
     with Cluster(valkey_binary(), node_timeout=1000) as cluster:
-        counter = make_counter(cluster.location, timeout=2)
+        counter = make_counter(cluster.location, timeout=2, replicas=replicas)
         victim = cluster.owner(f"{counter.alias}:key")
 
         def wait_for_failover() -> float:
@@ -47,7 +53,7 @@ def cluster(make_counter: Callable[..., RedisCounter]) -> Iterator[Servers]:
             wait_for(lambda: len(cluster.masters()) == 3)
             return monotonic()
 
-        yield Servers(counter, victim, wait_for_failover)
+        yield Servers(counter, victim, wait_for_failover, victim.start)
 
 
 @pytest.mark.figure("failover")
@@ -60,7 +66,7 @@ def test_a_killed_master_costs_what_its_servers_take_and_what_was_in_flight(
     once: bool,
 ) -> None:
     for _ in range(ROUNDS):
-        with servers(make_counter) as (counter, master, wait_for_failover):
+        with servers(make_counter) as (counter, master, wait_for_failover, _):
             with Load(counter, once) as load:
                 assert load.goes_on()
                 killed = monotonic()
@@ -77,6 +83,31 @@ def test_a_killed_master_costs_what_its_servers_take_and_what_was_in_flight(
         )
         assert back - failed_over <= GRACE
         assert counted - THREADS <= stored <= counted + unknown
+
+
+@pytest.mark.figure("failover")
+@pytest.mark.parametrize("servers", [sentinel, cluster], ids=["Sentinel", "cluster"])
+def test_what_a_killed_master_acknowledged_with_its_replica_is_stored_exactly(
+    servers: Callable[..., Iterator[Servers]],
+    make_counter: Callable[..., RedisCounter],
+    record_property: Callable[[str, object], None],
+) -> None:
+    acknowledged = 0
+    for _ in range(ROUNDS):
+        with servers(make_counter, replicas=1) as (counter, master, wait_for_failover, restart):
+            with Load(counter, once=True) as load:
+                assert load.goes_on()
+                master.kill()
+                wait_for_failover()
+                restart()
+                assert load.goes_on()
+            assert counter.get("key") == load.tally["counted"]
+        acknowledged += load.tally["counted"]
+    record_property(
+        "figure",
+        f"with replicas=1 and idempotency keys, {ROUNDS} rounds: {acknowledged:,} acknowledged "
+        "and stored",
+    )
 
 
 @pytest.mark.figure("failover")

@@ -41,12 +41,15 @@ def make_counter(settings: Any) -> Iterator[Callable[..., RedisCounter]]:
 
     Several URLs are those of a cluster.
 
-    Further arguments are the timeout of its calls and OPTIONS of its cache. Without a timeout it
-    has one that a busy machine does not reach. Its connections have the name `counter.alias`.
+    Further arguments are the timeout of its calls, how many replicas must confirm a change, and
+    OPTIONS of its cache. Without a timeout it has one that a busy machine does not reach. Its
+    connections have the name `counter.alias`.
     """
     made: list[RedisCounter] = []
 
-    def make(url: str | list[str], timeout: float | None = None, **options: Any) -> RedisCounter:
+    def make(
+        url: str | list[str], timeout: float | None = None, replicas: int = 0, **options: Any
+    ) -> RedisCounter:
         if timeout is None and "SOCKET_TIMEOUT" not in options:
             timeout = LIMIT_SECONDS
         alias = f"counter-{next(_numbers)}"
@@ -61,7 +64,7 @@ def make_counter(settings: Any) -> Iterator[Callable[..., RedisCounter]]:
             "OPTIONS": options,
         }
         settings.CACHES = {alias: cache}
-        counter = RedisCounter(cache=alias, key_prefix=alias, timeout=timeout)
+        counter = RedisCounter(cache=alias, key_prefix=alias, timeout=timeout, replicas=replicas)
         counter.alias = alias
         made.append(counter)
         return counter

@@ -22,6 +22,7 @@ from django_counter.arguments import (
 from django_counter.backends.redis.bulk import Increments, MultiGets
 from django_counter.backends.redis.call import Answer, Call, Reply, pack, raw
 from django_counter.backends.redis.lanes import lanes
+from django_counter.backends.redis.replication import checked_replicas
 from django_counter.backends.redis.scripts import script, script_once
 from django_counter.backends.redis.tokens import token_call, token_name
 from django_counter.base import Counter
@@ -58,7 +59,8 @@ class RedisCounter(Counter):
 
     `cache` is its alias in CACHES. `timeout` is how long one call may take, in seconds; without
     one it is that cache's SOCKET_TIMEOUT, or else 1. `idempotency_window` is how long idempotency
-    keys are remembered, in seconds.
+    keys are remembered, in seconds. `replicas` is how many of them must have confirmed a change
+    before it counts as made; what they have not confirmed in time is a CounterOutcomeUnknown.
     """
 
     def __init__(
@@ -68,10 +70,15 @@ class RedisCounter(Counter):
         cache: str = "default",
         timeout: float | None = None,
         idempotency_window: float = DEFAULT_WINDOW,
+        replicas: int = 0,
     ) -> None:
         self._window = str(checked_window(idempotency_window))
         self._prefix = f"{key_prefix}:"
-        self._lane, self._async_lane = lanes(cache, timeout)
+        self._lane, self._async_lane = lanes(cache, timeout, checked_replicas(replicas))
+        self._reads, self._async_reads = self._lane, self._async_lane
+        if replicas:  # what changes nothing is not confirmed, and waits behind nothing that is
+            self._reads, self._async_reads = lanes(cache, timeout)
+        self._rewrites = str(int(replicas > 0))
         self._scripts = {name: script(name) for name in SCRIPTS}
         # By the very tuple of budgets: a rate limit asks with the same one until a window ends.
         self._takes: dict[int, tuple[Sequence[Budget], Call[list[DecrementResult]]]] = {}
@@ -120,10 +127,10 @@ class RedisCounter(Counter):
         return [self._increment(key, value, ttl) for key, value in values.items()]
 
     def get(self, key: str) -> int:
-        return self._lane.call(self._get(key))
+        return self._reads.call(self._get(key))
 
     async def aget(self, key: str) -> int:
-        return await self._async_lane.call(self._get(key))
+        return await self._async_reads.call(self._get(key))
 
     def _get(self, key: str) -> Call[int]:
         check_key(key)
@@ -132,13 +139,13 @@ class RedisCounter(Counter):
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         groups = self._together(distinct)
-        replies = self._lane.send_all(MultiGets(self._prefix, groups))
+        replies = self._reads.send_all(MultiGets(self._prefix, groups))
         return _values(replies, groups, distinct)
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
         groups = self._together(distinct)
-        replies = await self._async_lane.send_all(MultiGets(self._prefix, groups))
+        replies = await self._async_reads.send_all(MultiGets(self._prefix, groups))
         return _values(replies, groups, distinct)
 
     def decrement(
@@ -307,10 +314,10 @@ class RedisCounter(Counter):
         return self._run("set", [key], words, "set", _done, value)
 
     def entry(self, key: str) -> Entry | None:
-        return self._lane.call(self._entry(key))
+        return self._reads.call(self._entry(key))
 
     async def aentry(self, key: str) -> Entry | None:
-        return await self._async_lane.call(self._entry(key))
+        return await self._async_reads.call(self._entry(key))
 
     def _entry(self, key: str) -> Call[Entry | None]:
         check_key(key)
@@ -335,16 +342,16 @@ class RedisCounter(Counter):
 
     def scan_page(self, prefix: str = "", cursor: str = "") -> Page:
         look, number = self._look(prefix, cursor)
-        (position, found), nodes = self._lane.call_node(number, look)
+        (position, found), nodes = self._reads.call_node(number, look)
         groups = self._together(self._keys(found, prefix))
-        replies = self._lane.call_all([self._read(group) for group in groups])
+        replies = self._reads.call_all([self._read(group) for group in groups])
         return Page(_entries(replies, groups), _following(number, nodes, position))
 
     async def ascan_page(self, prefix: str = "", cursor: str = "") -> Page:
         look, number = self._look(prefix, cursor)
-        (position, found), nodes = await self._async_lane.call_node(number, look)
+        (position, found), nodes = await self._async_reads.call_node(number, look)
         groups = self._together(self._keys(found, prefix))
-        replies = await self._async_lane.call_all([self._read(group) for group in groups])
+        replies = await self._async_reads.call_all([self._read(group) for group in groups])
         return Page(_entries(replies, groups), _following(number, nodes, position))
 
     def _look(self, prefix: str, cursor: str) -> tuple[Call[list[Any]], int]:
@@ -414,10 +421,12 @@ class RedisCounter(Counter):
 
     def close(self) -> None:
         self._lane.close()
+        self._reads.close()
 
     async def aclose(self) -> None:
-        self._lane.close()
+        self.close()
         await self._async_lane.close()
+        await self._async_reads.close()
 
     def _run(
         self,
@@ -435,7 +444,7 @@ class RedisCounter(Counter):
         if once:
             script = script_once(name)
             places.append(token_name(self._prefix, once))
-            words += token_call(once), self._window, str(int(once.refusals))
+            words += token_call(once), self._window, str(int(once.refusals)), self._rewrites
         command = ("EVALSHA", script.digest, str(len(places)), *places, *words)
         return Call(command, operation, ", ".join(keys), parse, value, safe, script, bool(once))
 

@@ -23,7 +23,7 @@ DRIVER_ERRORS = (driver.RedisError, driver.RedisClusterException, OSError)
 
 
 class ReplyLost(Exception):
-    """A call was sent and its reply did not come. The cause is the driver's error."""
+    """A call was sent, and its reply, or its replicas', did not come. The cause says why."""
 
 
 FAILURES = (ReplyLost, *DRIVER_ERRORS)

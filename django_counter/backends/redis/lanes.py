@@ -14,10 +14,10 @@ SyncLane = Lane | ClusterLane
 AnyAsyncLane = AsyncLane | AsyncClusterLane | ThreadLane
 
 
-def lanes(cache: str, timeout: float | None) -> tuple[SyncLane, AnyAsyncLane]:
-    """Return the lanes of synchronous and of asynchronous calls."""
+def lanes(cache: str, timeout: float | None, replicas: int = 0) -> tuple[SyncLane, AnyAsyncLane]:
+    """Return the lanes of synchronous and of asynchronous calls that so many replicas confirm."""
     pools = seeds_of(cache)
-    server = Server(cache, pools[0] if pools else pool_of(cache), timeout)
+    server = Server(cache, pools[0] if pools else pool_of(cache), timeout, replicas)
     addresses = [_address(cache, pool) for pool in pools]
     lane = ClusterLane(server, addresses) if pools else Lane(server)
     if not server.known:

@@ -9,6 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from django_counter.backends.redis.async_connection import AsyncConnection, Waiter
 from django_counter.backends.redis.call import Command, Reply, pack
+from django_counter.backends.redis.replication import ConfirmedAsyncConnection
 from django_counter.backends.redis.server import Server
 
 # Past these bounds a caller waits for room, until its deadline.
@@ -167,9 +168,14 @@ class Pipeline:
         elif error := connecting.exception():
             self._fail_unsent(error)
         else:
-            self._connection = AsyncConnection(connecting.result(), self._changed)
+            self._connection = self._taken_over(connecting.result())
             self._unanswered = self._connection.unanswered
             self._flush()
+
+    def _taken_over(self, connection: AbstractConnection) -> AsyncConnection:
+        if confirmation := self._server.confirmation:
+            return ConfirmedAsyncConnection(connection, self._changed, confirmation)
+        return AsyncConnection(connection, self._changed)
 
     def _changed(self, connection: AsyncConnection) -> None:
         if connection is not self._connection:

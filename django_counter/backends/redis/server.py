@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from copy import copy
 from pathlib import Path
 from time import monotonic
@@ -18,7 +18,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django_redis import get_redis_connection
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from django_counter.backends.redis.cluster import ClusterConnectionFactory
 from django_counter.backends.redis.connection import (
@@ -28,6 +28,12 @@ from django_counter.backends.redis.connection import (
 )
 from django_counter.backends.redis.options import connection_options
 from django_counter.backends.redis.packers import DeadlinePacker, seconds_left
+from django_counter.backends.redis.replication import (
+    WAIT_FOR_NONE,
+    Confirmation,
+    ConfirmedConnection,
+    has_no_wait,
+)
 from django_counter.backends.redis.sentinels import Discovery
 from django_counter.backends.redis.topology import Address
 from django_counter.exceptions import CounterConfigError
@@ -50,11 +56,12 @@ _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 class Server:
     """What a pool of django-redis knows of a server. Each lane keeps its own connections."""
 
-    def __init__(self, cache: str, pool: Any, timeout: float | None) -> None:
+    def __init__(self, cache: str, pool: Any, timeout: float | None, replicas: int = 0) -> None:
         self._cache = cache
         options = pool.connection_kwargs
         self._class = pool.connection_class
         self.timeout = _seconds(timeout) or options.get("socket_timeout") or DEFAULT_TIMEOUT
+        self.confirmation = Confirmation(replicas, self.timeout) if replicas else None
         connect_timeout = options.get("socket_connect_timeout") or self.timeout
         self._options = connection_options(pool) | {
             "socket_timeout": self.timeout,
@@ -92,9 +99,10 @@ class Server:
             packer.connection = ref(connection)
         with self._host_in_error():
             connection.connect()
-        if self.known:
-            return SocketConnection(connection, self.timeout)
-        return DriverConnection(connection)
+        if self.confirmation:
+            self._try_wait(connection)
+            return ConfirmedConnection(self._ours(connection), self.confirmation)
+        return self._ours(connection)
 
     async def aconnect(self) -> AsyncConnection:
         """Return a new connection of a known class to the running event loop; see connect()."""
@@ -107,6 +115,10 @@ class Server:
             on_failure.push_async_callback(connection.disconnect, nowait=True)
             with self._host_in_error():
                 await connection.connect()  # type: ignore[no-untyped-call]
+            if self.confirmation:
+                with self._wait_in_error():
+                    await connection.send_command(*WAIT_FOR_NONE)
+                    await connection.read_response()
             on_failure.pop_all()
         return connection
 
@@ -119,6 +131,30 @@ class Server:
 
     def _async_options(self) -> dict[str, Any]:
         return {name: self._options[name] for name in self._options.keys() - _SYNC_ONLY}
+
+    def _ours(self, connection: Any) -> Connection:
+        if self.known:
+            return SocketConnection(connection, self.timeout)
+        return DriverConnection(connection)
+
+    def _try_wait(self, connection: Any) -> None:
+        with ExitStack() as on_failure:
+            on_failure.callback(connection.disconnect)
+            with self._wait_in_error():
+                connection.send_command(*WAIT_FOR_NONE)
+                connection.read_response()
+            on_failure.pop_all()
+
+    @contextmanager
+    def _wait_in_error(self) -> Iterator[None]:
+        try:
+            yield
+        except ResponseError as error:
+            if has_no_wait(error):
+                raise CounterConfigError(
+                    f"CACHES[{self._cache!r}]: option 'replicas' needs the command WAIT, "
+                    "which the server does not let this user run"
+                ) from error
 
     @contextmanager
     def _host_in_error(self) -> Iterator[None]:
