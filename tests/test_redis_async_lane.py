@@ -708,3 +708,15 @@ def test_a_reply_to_nothing_ends_the_connection(counter: RedisCounter, admin: re
         return await counter.aget("key")
 
     assert asyncio.run(main()) == 7
+
+
+def test_commands_that_leave_together_wait_for_room_no_longer_than_the_deadline(
+    counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> list[Any]:
+        await counter.aget("key")
+        monkeypatch.setattr(pipeline, "MAX_CALLS", 0)
+        deadline = asyncio.get_running_loop().time() + 0.01
+        return await counter._async_lane.exchange_all([("PING",), ("PING",)], deadline)
+
+    assert [type(reply) for reply in asyncio.run(main())] == [TimeoutError, TimeoutError]

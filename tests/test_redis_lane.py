@@ -19,6 +19,7 @@ from redis.connection import Connection as RedisConnection
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import DriverConnection, SocketConnection
+from django_counter.values import Budget
 from tests.faults.operations import ALL, Caller, Operation, make
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import connections_of, eventually
@@ -299,3 +300,14 @@ def test_fakeredis_set_up_as_a_connection_class_works(
     counter = make_counter("redis://nowhere:6379/0", CONNECTION_POOL_KWARGS=pool)
     call(counter, "set", "key", 10)
     assert make(call, counter, operation) == operation.result
+
+
+def test_the_calls_that_are_remembered_are_bounded(
+    counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_counter.backends.redis.counter.MAX_TAKES", 5)
+    budgets = [(Budget(f"key {number}", 10, 60),) for number in range(12)]
+    for left in (9, 8):
+        for each in budgets:
+            assert counter.take(each)[0].value == left
+            assert 0 < len(counter._takes) <= 5
