@@ -88,7 +88,7 @@ def plain_values(keys: Sequence[str], values: Sequence[int]) -> bool:
 
 def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
     """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl."""
-    if not isinstance(budgets, list | tuple | Iterable):  # the quick ones first
+    if type(budgets) not in (list, tuple) and not isinstance(budgets, Iterable):
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
     listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
     if len(listed) != 1:
@@ -122,15 +122,18 @@ def _sound(budget: Budget) -> bool:
         return False
     key, limit, _, floor, scope = budget
     return (
-        type(key) is str
-        and 0 < len(key) <= _PLAIN_LENGTH
-        and key.isprintable()
+        _plain(key)
         and type(limit) is int
         and 0 < limit <= INT64_MAX
         and type(floor) is int
         and 0 <= floor <= INT64_MAX
-        and scope is None
+        and (scope is None or _plain(scope))
     )
+
+
+def _plain(text: str) -> bool:
+    """See check_key(), which has this inline: every operation calls it."""
+    return type(text) is str and 0 < len(text) <= _PLAIN_LENGTH and text.isprintable()
 
 
 def _checked_budget(budget: Budget) -> Budget:

@@ -47,7 +47,7 @@ class RateLimit:
     """
 
     counted = True  # in the statistics
-    _counters: Mapping[str, Counter] | Counters = counters
+    _counters: Mapping[str, Counter] | Counters = counters  # by alias
 
     def __init__(
         self, *rates: str, name: str, algorithm: str = "fixed", using: str = DEFAULT_ALIAS
@@ -200,8 +200,7 @@ class RateLimit:
                 if counted and self.counted:
                     statistics.add(self.using, denial, now)
                 return denial
-        place = self._places.get(identity) if type(identity) is str else None
-        return place or self._place(identity)
+        return self._place(identity)
 
     def _check_cost(self, cost: int) -> None:
         cost = checked_amount(cost, "cost")
