@@ -48,6 +48,10 @@ class Watched(NamedTuple):
         with client_of(server) as master, client_of(other) as replica:
             master.replicaof("NO", "ONE")
             replica.replicaof("127.0.0.1", server.port)
+        self.name(server)
+
+    def name(self, server: ServerProcess) -> None:
+        """Let Sentinel name this one as the master."""
         self.sentinel.command("SENTINEL", "REMOVE", NAME)
         self.sentinel.command("SENTINEL", "MONITOR", NAME, "127.0.0.1", server.port, 1)
 

@@ -53,6 +53,32 @@ def test_a_call_to_a_demoted_master_goes_to_its_successor(
 
 
 @pytest.fixture
+def left(watched: Watched) -> Iterator[redis.Redis]:
+    """A master that wants the replica which it has not: that is another master, not named yet."""
+    with admin_of(watched.first) as first, admin_of(watched.second) as second:
+        second.replicaof("NO", "ONE")
+        assert eventually(lambda: first.role()[2] == [])
+        yield first
+        first.config_set("min-replicas-to-write", 0)
+
+
+@pytest.mark.fault("too few replicas")
+@pytest.mark.parametrize("change", CHANGING.values(), ids=CHANGING.keys())
+def test_a_change_that_a_master_without_its_replica_refuses_goes_to_its_successor(
+    call: Caller, counter: RedisCounter, watched: Watched, left: redis.Redis, change: Operation
+) -> None:
+    call(counter, "set", "key", 10)
+    left.config_set("min-replicas-to-write", 1)
+    with pytest.raises(CounterUnavailable, match="too few replicas"):
+        make(call, counter, change)
+    watched.name(watched.second)
+    with admin_of(watched.second) as second:
+        second.set(f"{counter.alias}:key", 10)
+        assert make(call, counter, change) == change.result
+        assert int(second.get(f"{counter.alias}:{change.key}") or 0) == change.left
+
+
+@pytest.fixture
 def unsynced(watched: Watched) -> Iterator[redis.Redis]:
     """The first of two servers, to be demoted by `unsynced.replicaof()` and never to sync."""
     with admin_of(watched.first) as first:

@@ -16,7 +16,7 @@ from django_counter.backends.redis.connection import (
     UNPROBED_SECONDS,
     reply_reader,
 )
-from django_counter.backends.redis.errors import read_only, reply_lost
+from django_counter.backends.redis.errors import replaced, reply_lost
 
 # A packed command, and who waits for its reply until when, by the event loop's time.
 Waiter: TypeAlias = tuple[bytes, asyncio.Future[Reply], float]
@@ -32,7 +32,7 @@ class AsyncConnection(asyncio.Protocol):
         self.unanswered: deque[Waiter] = deque()
         self.lost: Exception | None = None
         self.writable = True  # commands may be written now
-        self._demoted = False  # its server is a replica now
+        self._replaced = False  # its server may have a successor
         self._changed = changed
         # Left with its streams, the redis-py connection would close them with itself.
         self._streams = connection._reader, connection._writer
@@ -51,11 +51,11 @@ class AsyncConnection(asyncio.Protocol):
         self._transport.write(b"".join([packed for packed, _, _ in waiters]))
 
     def stale(self) -> bool:
-        """Say whether it is idle and of no use: demoted, or closed before the loop hears of it."""
+        """Say whether it is idle and of no use: replaced, or closed before the loop hears of it."""
         if self.unanswered:
             return False
         idle = self._loop.time() - self._answered > UNPROBED_SECONDS
-        return self._demoted or (idle and bool(self._poll.poll(0)))
+        return self._replaced or (idle and bool(self._poll.poll(0)))
 
     def drop(self, error: Exception) -> None:
         """Close at once. What was sent and not answered is lost."""
@@ -94,12 +94,12 @@ class AsyncConnection(asyncio.Protocol):
         self.writable = False  # its buffer is full
 
     def resume_writing(self) -> None:
-        self.writable = not self._demoted
+        self.writable = not self._replaced
         self._changed(self)
 
     def _refuse(self, waiting: asyncio.Future[Reply], error: Exception) -> None:
-        if read_only(error):
-            self._demoted = True
+        if replaced(error):
+            self._replaced = True
             self.writable = False  # what it owes still comes
         if not waiting.done():
             waiting.set_exception(error)

@@ -162,8 +162,8 @@ def _fail_unless_temporary(call: Call[Any], error: Exception, lost: ReplyLost) -
 def _reason_to_repeat(call: Call[Any], error: Exception) -> str | None:
     if isinstance(error, driver.NoScriptError):
         return "NOSCRIPT"
-    if read_only(error):
-        return "READONLY"
+    if replaced(error):
+        return "replaced"
     return "reply lost" if call.safe and isinstance(error, ReplyLost) else None
 
 
@@ -194,12 +194,13 @@ def unreachable(error: Exception) -> bool:
     return isinstance(error, (*gone, driver.ClusterDownError)) or "CLUSTERDOWN " in str(error)
 
 
-def read_only(error: Exception) -> bool:
-    """Say whether the server was demoted: a new connection may find its successor."""
+def replaced(error: Exception) -> bool:
+    """Say whether the server may have a successor, which a new connection finds."""
     if isinstance(error, (driver.ReadOnlyError, driver.MasterDownError)):
         return True
-    # The second is of one that has not synced with its successor, and was told to refuse reads.
-    return any(sign in str(error) for sign in ("READONLY ", "MASTERDOWN "))
+    # One that was demoted; one that has not synced with its successor yet, and was told to refuse
+    # reads; and a master that wants a replica, whose own may be promoted and it not demoted yet.
+    return any(sign in str(error) for sign in ("READONLY ", "MASTERDOWN ", "NOREPLICAS "))
 
 
 def _conclusion(error: Exception) -> tuple[type[CounterError], str]:

@@ -25,7 +25,7 @@ from django_counter.backends.redis.errors import (
     Tries,
     fail,
     next_try,
-    read_only,
+    replaced,
     reply_lost,
 )
 from django_counter.backends.redis.server import Server
@@ -118,7 +118,7 @@ class Lane:
             raise ReplyLost from error
         self._idle.append(connection)
         if isinstance(reply, Exception):
-            if read_only(reply):
+            if replaced(reply):
                 self.close()
             raise reply
         return reply
@@ -174,7 +174,7 @@ class Lane:
             return reply
         try:
             if isinstance(reply, FAILURES):
-                if read_only(reply):
+                if replaced(reply):
                     self.close()
                 reply = self._go_on(call, reply, deadline)
             return call.parse(reply, call.key)
