@@ -40,10 +40,19 @@ class Decision(NamedTuple):
 
     def later(self, seconds: float) -> "Decision":
         """Return the decision as it stands some seconds later, if nothing was drawn since."""
-        standings = tuple([standing.later(seconds) for standing in self.standings])
-        reset_after = max(0.0, self.reset_after - seconds)
-        retry_after = max(0.0, self.retry_after - seconds)
-        return Decision(*self[:3], reset_after, retry_after, *self[5:8], standings, self.degraded)
+        allowed, limit, remaining, reset_after, retry_after, name, identity, at, each, why = self
+        return Decision(
+            allowed,
+            limit,
+            remaining,
+            max(0.0, reset_after - seconds),
+            max(0.0, retry_after - seconds),
+            name,
+            identity,
+            at,
+            tuple([standing.later(seconds) for standing in each]),
+            why,
+        )
 
     def refunded(self, cost: int) -> "Decision":
         """Return the decision with a cost given back."""

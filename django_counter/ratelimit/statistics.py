@@ -6,8 +6,10 @@ They are added up in each process, and sent about once a second by a thread of i
 import atexit
 import logging
 import os
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from heapq import nlargest
 from operator import itemgetter
 from threading import Lock, RLock
@@ -109,15 +111,21 @@ class Statistics:
             self._empty()
 
     def _add_up(self) -> None:
-        while True:
-            try:
-                alias, decision, now = self._decided.popleft()
-            except IndexError:
-                return
-            place = alias, decision.name, decision.allowed, int(now // 60)
-            _add(self._minutes, place, 1, MAX_MINUTES)
-            if not decision.allowed:
-                _add(self._identities, (alias, decision.name, decision.identity), 1, MAX_IDENTITIES)
+        decided = []
+        with suppress(IndexError):  # not by its length: a signal handler may empty it meanwhile
+            while True:
+                decided.append(self._decided.popleft())
+        # Counted first, in C, and then put to what waits: few places, and many decisions on them.
+        minutes: Tally[Place] = Tally(
+            [(alias, each.name, each.allowed, int(now // 60)) for alias, each, now in decided]
+        )
+        identities: Tally[Place] = Tally(
+            [(alias, each.name, each.identity) for alias, each, _ in decided if not each.allowed]
+        )
+        for place, amount in minutes.items():
+            _add(self._minutes, place, amount, MAX_MINUTES)
+        for place, amount in identities.items():
+            _add(self._identities, place, amount, MAX_IDENTITIES)
 
     def _send(
         self,
