@@ -276,12 +276,12 @@ def never_probed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("never_probed")
 class TestFunctionCalls:
-    """A tenth more than there are: 11 and 14, 41 and 32, 11 and 11, in Python 3.11."""
+    """A tenth more than there are: 10 and 14, 21 and 22, 11 and 11, in Python 3.11."""
 
     @pytest.mark.parametrize("operation", ["increment", "get"])
     def test_an_operation_calls_few(self, counter: RedisCounter, operation: str) -> None:
         python, c = calls_of(getattr(counter, operation), "key")
-        assert python <= 12
+        assert python <= 11
         assert c <= 15
 
     def test_many_keys_call_no_more_functions_of_python_than_few(
@@ -296,8 +296,8 @@ class TestFunctionCalls:
 
     def test_an_allowed_hit_calls_few(self, make_limit: MakeLimit) -> None:
         python, c = calls_of(make_limit("1000000/d").hit, "a")
-        assert python <= 26
-        assert c <= 35
+        assert python <= 22
+        assert c <= 25
 
     def test_a_remembered_denial_calls_few(self, make_limit: MakeLimit, settings: Any) -> None:
         settings.RATE_LIMIT |= {"DENY_CACHE": 3600}

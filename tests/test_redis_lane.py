@@ -131,7 +131,7 @@ def test_what_a_server_names_beyond_the_prefix_is_left_out(counter: RedisCounter
 
 def test_a_connection_of_another_class_is_not_waited_for_past_the_deadline() -> None:
     with pytest.raises(TimeoutError):
-        DriverConnection(None).wait(monotonic() - 1)
+        DriverConnection(None).receive_all([], 1, monotonic() - 1)
 
 
 def test_a_connection_with_something_to_read_is_not_used(counter: RedisCounter) -> None:

@@ -200,6 +200,8 @@ class RateLimit:
                 if counted and self.counted:
                     statistics.add(self.using, denial, now)
                 return denial
+        if type(identity) is str and (place := self._places.get(identity)):
+            return place
         return self._place(identity)
 
     def _check_cost(self, cost: int) -> None:
@@ -211,6 +213,7 @@ class RateLimit:
         declared.add(self)
 
     def _place(self, identity: str) -> Place:
+        """Return the place of an identity: see _find(), which looks among them by itself."""
         if type(identity) is not str or len(identity) > MAX_IDENTITY:
             return self._place_of(digest(identity))
         place = self._places.get(identity)

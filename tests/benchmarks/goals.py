@@ -18,7 +18,7 @@ class Goal(NamedTuple):
         return f"{self.sign} {self.bound:g} {self.unit}".strip()
 
 
-TABLES = ("operations", "decisions", "tasks", "threads", "bulk", "views", "growth")
+TABLES = ("operations", "decisions", "tasks", "threads", "bulk", "views", "growth", "layers")
 FLOOR, RAW = "x floor", "x a raw EVALSHA"
 ASYNC, POOL = "x redis.asyncio", "x redis-py's pool"
 GOALS = (

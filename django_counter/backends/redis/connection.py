@@ -11,6 +11,7 @@ import hiredis
 from redis import exceptions as driver
 
 from django_counter.backends.redis.call import Reply
+from django_counter.backends.redis.errors import DRIVER_ERRORS, ReplyLost
 
 # How long ago a connection may have been used, to be used again without a look at its socket.
 UNPROBED_SECONDS = 0.001
@@ -28,14 +29,15 @@ class Connection(Protocol):
 
     used: float  # when it was last taken, by time.monotonic()
 
+    def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
+        """Send a command and return its reply, an error reply as an exception.
+
+        Raise one of DRIVER_ERRORS where it was not sent, and ReplyLost, closed, once it was.
+        Without `wait`, the deadline must be at least the timeout away.
+        """
+
     def send(self, packed: bytes) -> None:
         """Send commands, or raise one of DRIVER_ERRORS: of several, some may be sent then."""
-
-    def wait(self, deadline: float) -> None:
-        """Wait until something of the reply is there, or raise TimeoutError."""
-
-    def receive(self, deadline: float) -> Reply | Exception:
-        """Return the reply, an error reply as an exception; raise one of DRIVER_ERRORS."""
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         """Add so many replies to a list, each as it comes; raise one of DRIVER_ERRORS."""
@@ -68,34 +70,35 @@ class SocketConnection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
+    def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
+        if self._tls:
+            self._socket.settimeout(self._timeout)
+        self._socket.sendall(packed)
+        try:
+            if wait:
+                self._wait(deadline)
+            data = self._socket.recv(READ_BYTES)
+            while True:
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                self._reader.feed(data)
+                while (reply := self._reader.gets()) is not INCOMPLETE:
+                    if type(reply) is not hiredis.PushNotification:
+                        return reply
+                self._wait(deadline)
+                data = self._socket.recv(READ_MORE_BYTES)
+        except DRIVER_ERRORS as error:
+            self.close()
+            raise ReplyLost from error
+
     def send(self, packed: bytes) -> None:
         if self._tls:
             self._socket.settimeout(self._timeout)
         self._socket.sendall(packed)
 
-    def wait(self, deadline: float) -> None:
-        left = deadline - monotonic()
-        # What TLS holds decrypted is not seen by a poll: the read waits itself.
-        if left > 0 and self._tls:
-            self._socket.settimeout(left)
-        elif left <= 0 or not self._poll.poll(left * 1000):
-            raise TimeoutError("the reply did not come in time")
-
-    def receive(self, deadline: float) -> Reply | Exception:
-        data = self._socket.recv(READ_BYTES)
-        while True:
-            if not data:
-                raise ConnectionResetError("the server closed the connection")
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not INCOMPLETE:
-                if type(reply) is not hiredis.PushNotification:
-                    return reply
-            self.wait(deadline)
-            data = self._socket.recv(READ_MORE_BYTES)
-
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:
-            self.wait(deadline)
+            self._wait(deadline)
             data = self._socket.recv(READ_MORE_BYTES)
             if not data:
                 raise ConnectionResetError("the server closed the connection")
@@ -109,6 +112,15 @@ class SocketConnection:
     def close(self) -> None:
         self._connection.disconnect()
 
+    def _wait(self, deadline: float) -> None:
+        """Wait until something of the reply is there, or raise TimeoutError."""
+        left = deadline - monotonic()
+        # What TLS holds decrypted is not seen by a poll: the read waits itself.
+        if left > 0 and self._tls:
+            self._socket.settimeout(left)
+        elif left <= 0 or not self._poll.poll(left * 1000):
+            raise TimeoutError("the reply did not come in time")
+
 
 class DriverConnection:
     """A connected redis-py connection of any other class, through its public methods."""
@@ -117,24 +129,20 @@ class DriverConnection:
         self._connection = connection
         self.used = monotonic()
 
+    def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
+        self.send(packed)
+        try:
+            return self._receive(deadline)
+        except DRIVER_ERRORS as error:
+            self.close()
+            raise ReplyLost from error
+
     def send(self, packed: bytes) -> None:
         self._connection.send_packed_command([packed])
 
-    def wait(self, deadline: float) -> None:
-        if monotonic() >= deadline:
-            raise TimeoutError("the reply did not come in time")
-
-    def receive(self, deadline: float) -> Reply | Exception:
-        try:
-            reply: Reply = self._connection.read_response()
-        except _REPLIES as error:
-            return error
-        return reply
-
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:
-            self.wait(deadline)
-            replies.append(self.receive(deadline))
+            replies.append(self._receive(deadline))
 
     def stale(self) -> bool:
         try:
@@ -144,6 +152,15 @@ class DriverConnection:
 
     def close(self) -> None:
         self._connection.disconnect()
+
+    def _receive(self, deadline: float) -> Reply | Exception:
+        if monotonic() >= deadline:
+            raise TimeoutError("the reply did not come in time")
+        try:
+            reply: Reply = self._connection.read_response()
+        except _REPLIES as error:
+            return error
+        return reply
 
 
 def reply_reader(connection: Any) -> hiredis.Reader:

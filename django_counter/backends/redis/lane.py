@@ -21,7 +21,6 @@ from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connectio
 from django_counter.backends.redis.errors import (
     DRIVER_ERRORS,
     FAILURES,
-    ReplyLost,
     Tries,
     fail,
     next_try,
@@ -104,18 +103,11 @@ class Lane:
         if connection is None:
             connection, wait = self._server.connect(deadline), True
         try:
-            connection.send(packed)
+            reply = connection.ask(packed, deadline, wait)
         except DRIVER_ERRORS:  # half a command cannot run
             connection.close()
-            connection, wait = self._server.connect(deadline), True
-            connection.send(packed)
-        try:
-            if wait:  # less is left than the timeout of the connection
-                connection.wait(deadline)
-            reply = connection.receive(deadline)
-        except DRIVER_ERRORS as error:
-            connection.close()
-            raise ReplyLost from error
+            connection = self._server.connect(deadline)
+            reply = connection.ask(packed, deadline, True)
         self._idle.append(connection)
         if isinstance(reply, Exception):
             if replaced(reply):

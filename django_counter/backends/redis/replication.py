@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from django_counter.backends.redis.async_connection import AsyncConnection, Waiter
 from django_counter.backends.redis.call import Command, Reply, pack
 from django_counter.backends.redis.connection import Connection
-from django_counter.backends.redis.errors import DRIVER_ERRORS, reply_lost
+from django_counter.backends.redis.errors import DRIVER_ERRORS, ReplyLost, reply_lost
 from django_counter.backends.redis.topology import CLUSTER_SLOTS
 from django_counter.exceptions import CounterConfigError
 
@@ -58,31 +58,28 @@ class ConfirmedConnection:
         self.used = connection.used
         self._connection = connection
         self._confirmation = confirmation
-        self._waits = False  # a WAIT was sent
-        self._owes = False  # its reply was not read
+        self._owes = False  # the reply of a WAIT was not read
 
-    def send(self, packed: bytes) -> None:
-        self._waits = packed != _SLOTS
-        self._connection.send(packed + self._confirmation.wait if self._waits else packed)
-
-    def wait(self, deadline: float) -> None:
-        self._connection.wait(deadline)
-
-    def receive(self, deadline: float) -> Reply | Exception:
-        if not self._waits:
-            return self._connection.receive(deadline)
+    def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
+        if packed == _SLOTS:
+            return self._connection.ask(packed, deadline, wait)
+        self.send(packed)
         replies: list[Reply | Exception] = []
-        self._connection.receive_all(replies, 1, deadline)
-        if isinstance(replies[0], Exception):  # it changed nothing
-            self._owes = len(replies) == 1
-            self.used = 0.0  # so that the lane looks whether it is stale
-            return replies[0]
         try:
+            self._connection.receive_all(replies, 1, deadline)
+            if isinstance(replies[0], Exception):  # it changed nothing
+                self._owes = len(replies) == 1
+                self.used = 0.0  # so that the lane looks whether it is stale
+                return replies[0]
             self._connection.receive_all(replies, 2, deadline)
         except DRIVER_ERRORS as error:
-            raise self._confirmation.missing(error) from error
+            self.close()
+            raise ReplyLost from (self._confirmation.missing(error) if replies else error)
         [reply] = self._decided(replies, replies.pop())
         return reply
+
+    def send(self, packed: bytes) -> None:
+        self._connection.send(packed + self._confirmation.wait)
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         came: list[Reply | Exception] = []

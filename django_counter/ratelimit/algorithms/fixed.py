@@ -3,7 +3,8 @@
 Around the end of a window at most twice the limit is admitted within one period.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from django_counter.base import Counter
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
@@ -60,12 +61,14 @@ def _drawn(
     windows: Sequence[Window], results: Sequence[DecrementResult], cost: int, moment: int
 ) -> Draw:
     success = results[0].success
-    values = [value for value, _, _ in results]
-    return success, _standings(windows, values, 0 if success else cost, moment)
+    return success, _standings(windows, map(_VALUE, results), 0 if success else cost, moment)
+
+
+_VALUE = itemgetter(0)
 
 
 def _standings(
-    windows: Sequence[Window], values: Sequence[int], cost: int, moment: int
+    windows: Sequence[Window], values: Iterable[int], cost: int, moment: int
 ) -> tuple[Standing, ...]:
     standings = []
     for (rate, _, _, end), value in zip(windows, values, strict=True):
