@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.conf import settings
@@ -410,6 +411,24 @@ def test_overridden_counters_are_composed_anew() -> None:
         second.increment("key")
     assert counters["default"] not in (first, second)
     assert counter.get("key") == 0
+
+
+@pytest.mark.parametrize("composed", [False, True], ids=["at first use", "later"])
+def test_counter_can_be_patched_and_is_whole_afterwards(composed: bool) -> None:
+    with override_settings(COUNTERS={"default": {"BACKEND": MEMORY}}):
+        if composed:
+            assert counter.get("key") == 0
+        for target in (counter, counters["default"], MemoryCounter):
+            with mock.patch.object(target, "get", return_value=7):
+                assert counter.get("key") == 7
+            assert counter.get("key") == 0
+
+
+def test_counter_has_what_its_middleware_adds() -> None:
+    with override_settings(
+        COUNTERS={"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{HERE}.outer"]}}
+    ):
+        assert counter.name == "outer"
 
 
 def test_overridden_caches_are_connected_anew() -> None:

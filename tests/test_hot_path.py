@@ -15,9 +15,11 @@ import redis
 from django.conf import LazySettings
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django_redis.pool import ConnectionFactory
 
+from django_counter import counter as default
+from django_counter import counters
 from django_counter.backends.redis import RedisCounter
 from django_counter.batch import Operation as Recorded
 from django_counter.ratelimit import RateLimit, rate_limit
@@ -29,6 +31,8 @@ from tests.ratelimit.clocks import Clock
 from tests.servers import ServerProcess, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
+
+MEMORY = "django_counter.backends.memory.MemoryCounter"
 
 every_operation = pytest.mark.parametrize("operation", ALL.values(), ids=ALL.keys())
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -283,6 +287,12 @@ class TestFunctionCalls:
         python, c = calls_of(getattr(counter, operation), "key")
         assert python <= 11
         assert c <= 15
+
+    def test_the_default_counter_is_found_without_a_function_of_python(self) -> None:
+        with override_settings(COUNTERS={"default": {"BACKEND": MEMORY}}):
+            itself = counters["default"]
+            found = calls_of(lambda: default.get("key"))
+            assert found.python == calls_of(lambda: itself.get("key")).python
 
     def test_many_keys_call_no_more_functions_of_python_than_few(
         self, counter: RedisCounter
