@@ -13,6 +13,7 @@ from tests.benchmarks.rounds import calling, interleave
 from tests.benchmarks.server import Wire, sent
 
 SOCKET = "raw socket"
+EXCHANGE = "Lane.exchange: a connection off the stack, and back on it"
 FOREVER = 1e12  # seconds: a deadline
 
 Layers = dict[str, Callable[[], object]]
@@ -42,12 +43,10 @@ def increment(bench: Bench) -> Layers:
     backend: Any = counters["default"]
     lane = backend._lane
     call = backend._increment("page:home", 1, None)
-    packed = sent(bench.port, lambda: counter.increment("page:home"))
+    packed = only_command(bench, lambda: counter.increment("page:home"))
     return {
-        SOCKET: Wire(bench.port).asking(*packed),
-        "Lane.exchange: a connection off the stack, and back on it": lambda: lane.exchange(
-            packed[0], FOREVER
-        ),
+        SOCKET: Wire(bench.port).asking(packed),
+        EXCHANGE: lambda: lane.exchange(packed, FOREVER),
         "Lane.call: deadline, packing, what the reply means": lambda: lane.call(call),
         "RedisCounter.increment: checks and the call's making": lambda: backend.increment(
             "page:home"
@@ -64,12 +63,10 @@ def hit(bench: Bench) -> Layers:
     place = uncounted._place("client")
     budgets = place.cut(uncounted.rates, int(time.time() * 1000)).budgets
     algorithm = uncounted._algorithm
-    packed = sent(bench.port, lambda: uncounted.hit("client"))
+    packed = only_command(bench, lambda: uncounted.hit("client"))
     return {
-        SOCKET: Wire(bench.port).asking(*packed),
-        "Lane.exchange: a connection off the stack, and back on it": lambda: lane.exchange(
-            packed[0], FOREVER
-        ),
+        SOCKET: Wire(bench.port).asking(packed),
+        EXCHANGE: lambda: lane.exchange(packed, FOREVER),
         "RedisCounter.take: the remembered call, its results": lambda: backend.take(budgets, 1),
         "FixedWindow.draw: the windows, their standings": lambda: algorithm.draw(
             backend, place, 1, time.time(), None
@@ -79,6 +76,13 @@ def hit(bench: Bench) -> Layers:
         ),
         "RateLimit.hit": lambda: limit.hit("client"),
     }
+
+
+def only_command(bench: Bench, call: Callable[[], object]) -> bytes:
+    """Return, packed, what a call sends once it is connected and the server knows its script."""
+    call()
+    [packed] = sent(bench.port, call)
+    return packed
 
 
 NOTES = [
