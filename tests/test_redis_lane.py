@@ -16,6 +16,7 @@ import pytest
 import redis
 from redis.connection import Connection as RedisConnection
 
+from django_counter import CounterOutcomeUnknown
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import DriverConnection, SocketConnection
@@ -278,6 +279,24 @@ def test_a_connection_of_another_class_works(
     call(other, "set", "key", 10)
     assert make(call, other, operation) == operation.result
     assert isinstance(other._lane._idle[0], DriverConnection)
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.CUT_INSIDE, Fault.LOSE])
+def test_a_connection_of_another_class_that_loses_a_reply_is_not_used_again(
+    make_counter: Callable[..., RedisCounter], proxy: Proxy, fault: Fault
+) -> None:
+    pool = "tests.test_redis_lane.OtherPool"
+    counter = make_counter(proxy.url, timeout=0.5, CONNECTION_POOL_CLASS=pool)
+    counter.set("key", 10)
+    [connection] = counter._lane._idle
+    assert isinstance(connection, DriverConnection)
+    proxy.commands.clear()
+    proxy.faults.append(fault)
+    with pytest.raises(CounterOutcomeUnknown):
+        counter.increment("key")
+    assert len(proxy.commands) == 1
+    assert counter.get("key") == 11
+    assert connection not in counter._lane._idle
 
 
 def test_a_blocking_pool_is_no_matter(
