@@ -148,11 +148,9 @@ class Blocking:
 
 def fake_cache() -> dict[str, Any]:
     """Return an entry of CACHES for a server inside this process, shared by its URL."""
-    return {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": "redis://contract.invalid:6379/0",
-        "OPTIONS": {"CONNECTION_POOL_KWARGS": {"connection_class": FakeRedisConnection}},
-    }
+    cache = server_cache("redis://contract.invalid:6379/0")
+    cache["OPTIONS"]["CONNECTION_POOL_KWARGS"] = {"connection_class": FakeRedisConnection}
+    return cache
 
 
 def server_cache(url: str) -> dict[str, Any]:
