@@ -4,7 +4,7 @@ import pytest
 from redis import exceptions as driver
 
 from django_counter import CounterConfigError, CounterUnavailable
-from django_counter.backends.redis.call import Call, commands_of, raw
+from django_counter.backends.redis.call import Call, pack, packed_together, raw
 from django_counter.backends.redis.errors import ReplyLost, redirection, unreachable
 from django_counter.backends.redis.route import MAX_REDIRECTIONS, Route
 from django_counter.backends.redis.scripts import script
@@ -181,15 +181,19 @@ def test_calls_at_once_bring_each_script_once() -> None:
         Call(("EVALSHA", each.digest, "1", key), "any", key, raw, script=each)
         for key, each in (("a", one), ("b", two), ("c", one))
     ]
-    commands = [command[:2] for command in commands_of([*calls, get("d")])]
-    assert commands == [
-        ("EVAL", one.source),
-        ("EVAL", two.source),
-        ("EVALSHA", one.digest),
-        ("GET", "d"),
+    assert packed_together([*calls, get("d")]) == [
+        pack(("EVAL", one.source, "1", "a")),
+        pack(("EVAL", two.source, "1", "b")),
+        pack(("EVALSHA", one.digest, "1", "c")),
+        pack(("GET", "d")),
     ]
 
 
 def test_a_call_by_itself_brings_no_script() -> None:
     call = Call(("EVALSHA", "sha", "1", "a"), "take", "a", raw, script=script("take"))
-    assert commands_of([call]) == [call.command]
+    assert packed_together([call]) == [pack(call.command)]
+
+
+def test_what_was_packed_before_is_not_packed_again() -> None:
+    packed = get("a")._replace(packed=b"as it was packed")
+    assert packed_together([get("b"), packed]) == [pack(("GET", "b")), b"as it was packed"]

@@ -324,9 +324,44 @@ def test_fakeredis_set_up_as_a_connection_class_works(
 def test_the_calls_that_are_remembered_are_bounded(
     counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_counter.backends.redis.counter.MAX_TAKES", 5)
+    monkeypatch.setattr("django_counter.backends.redis.counter.MAX_REMEMBERED", 5)
     budgets = [(Budget(f"key {number}", 10, 60),) for number in range(12)]
     for left in (9, 8):
         for each in budgets:
             assert counter.take(each)[0].value == left
-            assert 0 < len(counter._takes) <= 5
+            assert 0 < len(counter._latest_takes) <= 5
+
+
+def test_the_increments_that_are_remembered_are_bounded(
+    counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_counter.backends.redis.counter.MAX_REMEMBERED", 5)
+    for sum_ in (1, 2):
+        for number in range(12):
+            assert counter.increment(f"key {number}") == sum_
+            assert 0 < len(counter._latest_increments) <= 5
+
+
+def test_a_remembered_increment_is_only_that_of_its_key_and_value(
+    call: Caller, counter: RedisCounter
+) -> None:
+    assert call(counter, "increment", "key") == 1
+    assert call(counter, "increment", "key") == 2
+    assert call(counter, "increment", "key", 40) == 42
+    assert call(counter, "increment", "key") == 43
+    assert call(counter, "increment", Key("key")) == 44
+    assert call(counter, "increment", "other") == 1
+    assert call(counter, "increment", "key", 1, 60) == 45
+    assert call(counter, "increment", "key", 1, idempotency_key="once") == 46
+    assert call(counter, "increment", "key", 1, idempotency_key="once") == 46
+    for refused in (True, 1.0, "1"):
+        with pytest.raises(TypeError, match="value must be an int"):
+            call(counter, "increment", "key", refused)
+    for refused in (b"key", ["key"], None):
+        with pytest.raises(TypeError, match="key must be a str"):
+            call(counter, "increment", refused)
+    assert call(counter, "increment", "key") == 47
+
+
+class Key(str):
+    """A text of a type of one's own, as SafeString is."""

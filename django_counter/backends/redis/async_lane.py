@@ -7,10 +7,9 @@ from django_counter.backends.redis.bulk import Bulk
 from django_counter.backends.redis.call import (
     Answer,
     Call,
-    Command,
     Reply,
-    commands_of,
     pack,
+    packed_together,
     parts,
 )
 from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
@@ -43,7 +42,7 @@ class AsyncLane:
         if not calls:
             return []
         deadline = asyncio.get_running_loop().time() + self._server.timeout
-        replies = await self.exchange_all(commands_of(calls), deadline)
+        replies = await self.exchange_all(packed_together(calls), deadline)
         return [
             await self._settle(call, reply, deadline)
             for call, reply in zip(calls, replies, strict=True)
@@ -54,7 +53,7 @@ class AsyncLane:
         if not bulk:
             return []
         deadline = asyncio.get_running_loop().time() + self._server.timeout
-        replies = await self.exchange_all(bulk.commands(), deadline)
+        replies = await self.exchange_all(list(map(pack, bulk.commands())), deadline)
         return [
             await self._settle(bulk.call(number), reply, deadline)
             if isinstance(reply, BaseException)
@@ -68,16 +67,16 @@ class AsyncLane:
         return await pipeline.ask(packed, deadline)
 
     async def exchange_all(
-        self, commands: Sequence[Command], deadline: float
+        self, packed: Sequence[bytes], deadline: float
     ) -> list[Reply | BaseException]:
         """See Lane.exchange_all()."""
         pipeline = await self._pipeline()
         replies: list[Reply | BaseException] = []
         try:
-            for part in parts(commands):
+            for part in parts(packed):
                 replies += await pipeline.ask_all(part, deadline)
         except DRIVER_ERRORS as error:
-            replies += [error] * (len(commands) - len(replies))
+            replies += [error] * (len(packed) - len(replies))
         return replies
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:

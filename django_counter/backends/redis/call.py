@@ -51,23 +51,21 @@ def parts(each: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield each[start : start + MAX_TOGETHER]
 
 
-def commands_of(calls: Sequence[Call[Any]]) -> list[Command]:
-    """Return the commands of calls that are sent at once.
+def packed_together(calls: Sequence[Call[Any]]) -> list[bytes]:
+    """Return the bytes of each of several calls that are sent at once.
 
     The first run of each script has its source: were it unknown and sent once more, it would come
     behind the others.
     """
-    if len(calls) == 1:
-        return [calls[0].command]
-    commands = []
-    loaded = set()
+    loaded = {calls[0].script} if len(calls) == 1 else set()
+    packed = []
     for call in calls:
-        if call.script is None or call.script.digest in loaded:
-            commands.append(call.command)
+        if call.script is None or call.script in loaded:
+            packed.append(call.packed or pack(call.command))
         else:
-            commands.append(with_source(call.command, call.script))
-            loaded.add(call.script.digest)
-    return commands
+            packed.append(pack(with_source(call.command, call.script)))
+            loaded.add(call.script)
+    return packed
 
 
 def with_source(command: Command, script: Script) -> Command:

@@ -10,7 +10,7 @@ from redis.exceptions import ClusterDownError
 
 from django_counter.backends.redis.async_lane import AsyncLane
 from django_counter.backends.redis.bulk import Bulk
-from django_counter.backends.redis.call import Answer, Call, Command, Reply, commands_of, pack
+from django_counter.backends.redis.call import Answer, Call, Reply, pack, packed_together
 from django_counter.backends.redis.errors import FAILURES, fail
 from django_counter.backends.redis.lane import Lane
 from django_counter.backends.redis.route import Route
@@ -18,7 +18,7 @@ from django_counter.backends.redis.server import Server
 from django_counter.backends.redis.topology import CLUSTER_SLOTS, Address, Topology, by_slot
 from django_counter.exceptions import CounterError, CounterUnavailable
 
-ASKING: Command = ("ASKING",)
+ASKING = pack(("ASKING",))
 
 
 class ClusterLane:
@@ -99,7 +99,7 @@ class ClusterLane:
         lane = self._lane(route.node)
         if not route.asking:
             return lane.exchange(pack(route.call.command), deadline, wait=True)
-        _, reply = lane.exchange_all([ASKING, route.call.command], deadline)
+        _, reply = lane.exchange_all([ASKING, pack(route.call.command)], deadline)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -107,9 +107,9 @@ class ClusterLane:
     def _exchange_all(
         self, node: Address | None, routes: Sequence[Route], deadline: float
     ) -> list[Reply | Exception]:
-        commands = commands_of([route.call for route in routes])
+        packed = packed_together([route.call for route in routes])
         try:
-            return self._lane(node).exchange_all(commands, deadline)
+            return self._lane(node).exchange_all(packed, deadline)
         except ClusterDownError as error:
             return [error] * len(routes)
 
@@ -237,7 +237,7 @@ class AsyncClusterLane:
         lane = self._lane(route.node)
         if not route.asking:
             return await lane.exchange(pack(route.call.command), deadline)
-        _, reply = await lane.exchange_all([ASKING, route.call.command], deadline)
+        _, reply = await lane.exchange_all([ASKING, pack(route.call.command)], deadline)
         if isinstance(reply, BaseException):
             raise reply
         return reply
@@ -245,9 +245,9 @@ class AsyncClusterLane:
     async def _exchange_all(
         self, node: Address | None, routes: Sequence[Route], deadline: float
     ) -> list[Reply | BaseException]:
-        commands = commands_of([route.call for route in routes])
+        packed = packed_together([route.call for route in routes])
         try:
-            return await self._lane(node).exchange_all(commands, deadline)
+            return await self._lane(node).exchange_all(packed, deadline)
         except ClusterDownError as error:
             return [error] * len(routes)
 

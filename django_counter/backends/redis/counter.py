@@ -50,7 +50,7 @@ from django_counter.values import (
 )
 
 SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")
-MAX_TAKES = 1_000  # calls of take() that are remembered
+MAX_REMEMBERED = 1_000  # calls of each kind
 SCAN_COUNT = 1000  # keys that the server looks through for one page
 
 
@@ -80,8 +80,10 @@ class RedisCounter(Counter):
             self._reads, self._async_reads = lanes(cache, timeout)
         self._rewrites = str(int(replicas > 0))
         self._scripts = {name: script(name) for name in SCRIPTS}
+        # What was asked lately is asked again, and its bytes are the same. Increments by their key.
+        self._latest_increments: dict[str, Call[int]] = {}
         # By the very tuple of budgets: a rate limit asks with the same one until a window ends.
-        self._takes: dict[int, tuple[Sequence[Budget], Call[list[DecrementResult]]]] = {}
+        self._latest_takes: dict[int, tuple[Sequence[Budget], Call[list[DecrementResult]]]] = {}
 
     def increment(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -96,12 +98,19 @@ class RedisCounter(Counter):
     def _increment(
         self, key: str, value: int, ttl: Ttl, idempotency_key: str | None = None
     ) -> Call[int]:
+        bare = ttl is None and idempotency_key is None
+        if bare and type(key) is str:
+            remembered = self._latest_increments.get(key)
+            if remembered is not None and remembered.value is value:
+                return remembered
         check_key(key)
         value = checked_value(value)
-        if ttl is None and idempotency_key is None:
-            command = ("INCRBY", self._prefix + key, str(value))
-            return Call(command, "increment", key, _integer, value)
-        return self._add(key, value, ttl, "increment", value, idempotency_key)
+        if not bare:
+            return self._add(key, value, ttl, "increment", value, idempotency_key)
+        command = ("INCRBY", self._prefix + key, str(value))
+        call = Call(command, "increment", key, _integer, value, packed=pack(command))
+        _remember(self._latest_increments, key, call)
+        return call
 
     def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
         checked = checked_values(values)
@@ -240,7 +249,7 @@ class RedisCounter(Counter):
     def _take(
         self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None = None
     ) -> Call[list[DecrementResult]]:
-        remembered = self._takes.get(id(budgets))
+        remembered = self._latest_takes.get(id(budgets))
         if remembered is not None and idempotency_key is None:
             of, call = remembered
             if of is budgets and call.value is cost:
@@ -254,9 +263,8 @@ class RedisCounter(Counter):
         once = take_once(idempotency_key, checked, cost)
         call = self._run("take", keys, words, "take", _taken, cost, once=once)
         if type(budgets) is tuple and once is None:
-            if len(self._takes) >= MAX_TAKES:
-                self._takes.clear()
-            self._takes[id(budgets)] = budgets, call._replace(packed=pack(call.command))
+            packed = call._replace(packed=pack(call.command))
+            _remember(self._latest_takes, id(budgets), (budgets, packed))
         return call
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
@@ -469,6 +477,13 @@ _CURSOR = re.compile("([0-9]{1,4}):([0-9]{1,19}|1[0-8][0-9]{18})")
 _GLOB_CHARACTER = re.compile(r"[\\*?\[\]^-]")
 
 
+def _remember(latest: dict[Any, Any], key: Any, item: Any) -> None:
+    """Keep an item among the latest."""
+    if len(latest) >= MAX_REMEMBERED:
+        latest.clear()
+    latest[key] = item
+
+
 def _milliseconds(ttl: Ttl) -> str:
     return "" if ttl is None else str(milliseconds(ttl))
 
@@ -553,8 +568,11 @@ def _decremented(reply: Reply, key: str) -> DecrementResult:
 
 
 def _taken(reply: Reply, key: str) -> list[DecrementResult]:
-    drawn, *left = reply
-    return [DecrementResult(int(each), True, drawn == 1) for each in left]
+    if len(reply) == 2:  # one budget: what follows would cost a hit more than the rest of it
+        drawn, left = reply
+        return [DecrementResult(int(left), True, drawn == 1)]
+    drawn, *values = reply
+    return [DecrementResult(int(each), True, drawn == 1) for each in values]
 
 
 def _advanced(reply: Reply, key: str) -> list[TimerResult]:

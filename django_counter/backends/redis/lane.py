@@ -10,11 +10,9 @@ from django_counter.backends.redis.bulk import Bulk
 from django_counter.backends.redis.call import (
     Answer,
     Call,
-    Command,
     Reply,
-    commands_of,
     pack,
-    pack_all,
+    packed_together,
     parts,
 )
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
@@ -57,7 +55,7 @@ class Lane:
         if not calls:
             return []
         deadline = monotonic() + self._server.timeout
-        replies = self.exchange_all(commands_of(calls), deadline)
+        replies = self.exchange_all(packed_together(calls), deadline)
         return [
             self._settle(call, reply, deadline) for call, reply in zip(calls, replies, strict=True)
         ]
@@ -115,13 +113,13 @@ class Lane:
             raise reply
         return reply
 
-    def exchange_all(self, commands: Sequence[Command], deadline: float) -> list[Reply | Exception]:
-        """Return for each command its reply, or one of FAILURES or a CounterConfigError.
+    def exchange_all(self, packed: Sequence[bytes], deadline: float) -> list[Reply | Exception]:
+        """Return for each packed command its reply, or one of FAILURES or a CounterConfigError.
 
         They leave in one write, or in several where that would be too long a one.
         """
-        several = ((pack_all(part), len(part)) for part in parts(commands))
-        return self._exchange(several, len(commands), deadline)
+        several = ((b"".join(part), len(part)) for part in parts(packed))
+        return self._exchange(several, len(packed), deadline)
 
     def _exchange(
         self, several: Iterable[tuple[bytes, int]], count: int, deadline: float

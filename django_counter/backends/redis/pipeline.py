@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from redis.asyncio.connection import AbstractConnection
 
 from django_counter.backends.redis.async_connection import AsyncConnection, Waiter
-from django_counter.backends.redis.call import Command, Reply, pack
+from django_counter.backends.redis.call import Reply
 from django_counter.backends.redis.replication import ConfirmedAsyncConnection
 from django_counter.backends.redis.server import Server
 
@@ -63,15 +63,15 @@ class Pipeline:
             return await self.send(packed, deadline)
 
     async def ask_all(
-        self, commands: Sequence[Command], deadline: float
+        self, several: Sequence[bytes], deadline: float
     ) -> list[Reply | BaseException]:
-        """Return for each command its reply, or what ask() raises; nothing comes between them."""
+        """Return for each of several its reply, or what ask() raises. Nothing comes in between."""
         with self.caller():
             await self._wait_for_room(deadline)
             self._watch_by(deadline)
             if not self._flush_scheduled:
                 self._schedule()
-            replies = [self._add(pack(command), deadline) for command in commands]
+            replies = [self._add(packed, deadline) for packed in several]
             if not self._flush_scheduled:
                 self._flush()
             return await asyncio.gather(*replies, return_exceptions=True)
