@@ -16,8 +16,9 @@ class Standing(NamedTuple):
     def later(self, seconds: float) -> "Standing":
         """See Decision.later()."""
         rate, remaining, reset_after, retry_after = self
-        reset_after = max(0.0, reset_after - seconds)
-        return Standing(rate, remaining, reset_after, max(0.0, retry_after - seconds))
+        reset_after = reset_after - seconds if reset_after > seconds else 0.0
+        retry_after = retry_after - seconds if retry_after > seconds else 0.0
+        return Standing(rate, remaining, reset_after, retry_after)
 
     def refunded(self, cost: int) -> "Standing":
         """See Decision.refunded()."""
@@ -45,12 +46,14 @@ class Decision(NamedTuple):
             allowed,
             limit,
             remaining,
-            max(0.0, reset_after - seconds),
-            max(0.0, retry_after - seconds),
+            reset_after - seconds if reset_after > seconds else 0.0,
+            retry_after - seconds if retry_after > seconds else 0.0,
             name,
             identity,
             at,
-            tuple([standing.later(seconds) for standing in each]),
+            (each[0].later(seconds),)
+            if len(each) == 1
+            else tuple([standing.later(seconds) for standing in each]),
             why,
         )
 
@@ -78,16 +81,12 @@ def decide(
 ) -> Decision:
     """Return the decision of the tightest of several rates."""
     tightest = standings[0] if len(standings) == 1 else max(standings, key=_tightness)
+    rate, remaining, reset_after, retry_after = tightest
+    if allowed:
+        retry_after = 0.0
+    limit = rate.limit
     return Decision(
-        allowed,
-        tightest.rate.limit,
-        tightest.remaining,
-        tightest.reset_after,
-        0.0 if allowed else tightest.retry_after,
-        name,
-        identity,
-        at,
-        standings,
+        allowed, limit, remaining, reset_after, retry_after, name, identity, at, standings
     )
 
 

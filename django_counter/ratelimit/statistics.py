@@ -115,17 +115,17 @@ class Statistics:
         with suppress(IndexError):  # not by its length: a signal handler may empty it meanwhile
             while True:
                 decided.append(self._decided.popleft())
-        # Counted first, in C, and then put to what waits: few places, and many decisions on them.
-        minutes: Tally[Place] = Tally(
-            [(alias, each.name, each.allowed, int(now // 60)) for alias, each, now in decided]
+        # Counted first, in C, and then put to what waits: many decisions, and few that differ.
+        alike = Tally(
+            [
+                (alias, each.name, now // 60, None if each.allowed else each.identity)
+                for alias, each, now in decided
+            ]
         )
-        identities: Tally[Place] = Tally(
-            [(alias, each.name, each.identity) for alias, each, _ in decided if not each.allowed]
-        )
-        for place, amount in minutes.items():
-            _add(self._minutes, place, amount, MAX_MINUTES)
-        for place, amount in identities.items():
-            _add(self._identities, place, amount, MAX_IDENTITIES)
+        for (alias, name, minute, denied), amount in alike.items():
+            _add(self._minutes, (alias, name, denied is None, int(minute)), amount, MAX_MINUTES)
+            if denied is not None:
+                _add(self._identities, (alias, name, denied), amount, MAX_IDENTITIES)
 
     def _send(
         self,

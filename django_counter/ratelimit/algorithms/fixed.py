@@ -3,8 +3,7 @@
 Around the end of a window at most twice the limit is admitted within one period.
 """
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 
 from django_counter.base import Counter
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
@@ -50,29 +49,27 @@ class FixedWindow(Algorithm):
     ) -> tuple[Standing, ...]:
         moment = int(now * 1000)
         cut = place.cut(self.rates, moment)
-        known = [
-            rate.limit if value is None else value
-            for rate, value in zip(self.rates, values, strict=True)
-        ]
-        return _standings(cut.windows, known, cost, moment)
+        return tuple(
+            _standing(window, window.rate.limit if value is None else value, cost, moment)
+            for window, value in zip(cut.windows, values, strict=True)
+        )
 
 
 def _drawn(
     windows: Sequence[Window], results: Sequence[DecrementResult], cost: int, moment: int
 ) -> Draw:
     success = results[0].success
-    return success, _standings(windows, map(_VALUE, results), 0 if success else cost, moment)
+    asked = 0 if success else cost
+    if len(results) == 1:  # a loop would cost a hit more than the standing
+        return success, (_standing(windows[0], results[0].value, asked, moment),)
+    standings = [
+        _standing(window, result.value, asked, moment)
+        for window, result in zip(windows, results, strict=True)
+    ]
+    return success, tuple(standings)
 
 
-_VALUE = itemgetter(0)
-
-
-def _standings(
-    windows: Sequence[Window], values: Iterable[int], cost: int, moment: int
-) -> tuple[Standing, ...]:
-    standings = []
-    for (rate, _, _, end), value in zip(windows, values, strict=True):
-        remaining = value if value > 0 else 0
-        left = (end - moment) / 1000
-        standings.append(Standing(rate, remaining, left, 0.0 if remaining >= cost else left))
-    return tuple(standings)
+def _standing(window: Window, value: int, cost: int, moment: int) -> Standing:
+    remaining = value if value > 0 else 0
+    left = (window.end - moment) / 1000
+    return Standing(window.rate, remaining, left, 0.0 if remaining >= cost else left)
