@@ -280,13 +280,17 @@ def never_probed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("never_probed")
 class TestFunctionCalls:
-    """A tenth more than there are: 10 and 14, 21 and 22, 11 and 11, in Python 3.11."""
+    """A tenth more than there are, in Python 3.11."""
 
-    @pytest.mark.parametrize("operation", ["increment", "get"])
-    def test_an_operation_calls_few(self, counter: RedisCounter, operation: str) -> None:
+    @pytest.mark.parametrize(
+        ("operation", "most"), [("increment", Calls(8, 12)), ("get", Calls(10, 15))]
+    )
+    def test_an_operation_calls_few(
+        self, counter: RedisCounter, operation: str, most: Calls
+    ) -> None:
         python, c = calls_of(getattr(counter, operation), "key")
-        assert python <= 11
-        assert c <= 15
+        assert python <= most.python  # of 7 and 9
+        assert c <= most.c  # of 11 and 14
 
     def test_the_default_counter_is_found_without_a_function_of_python(self) -> None:
         with override_settings(COUNTERS={"default": {"BACKEND": MEMORY}}):
@@ -306,8 +310,8 @@ class TestFunctionCalls:
 
     def test_an_allowed_hit_calls_few(self, make_limit: MakeLimit) -> None:
         python, c = calls_of(make_limit("1000000/d").hit, "a")
-        assert python <= 22
-        assert c <= 25
+        assert python <= 22  # of 20
+        assert c <= 25  # of 23
 
     def test_a_remembered_denial_calls_few(self, make_limit: MakeLimit, settings: Any) -> None:
         settings.RATE_LIMIT |= {"DENY_CACHE": 3600}
@@ -315,12 +319,15 @@ class TestFunctionCalls:
         limit.hit("a")
         assert not limit.hit("a").allowed
         python, c = calls_of(limit.hit, "a")
-        assert python <= 12
-        assert c <= 12
+        assert python <= 9  # of 8
+        assert c <= 9  # of 8
 
-    @pytest.mark.parametrize("rates", [("1000000/d",), ("1000000/d", "100000/h")], ids=len)
+    @pytest.mark.parametrize(
+        ("rates", "most"),
+        [(("1000000/d",), Calls(24, 22)), (("1000000/d", "100000/h"), Calls(32, 30))],
+    )
     def test_a_limited_view_calls_few_but_for_its_hit(
-        self, make_limit: MakeLimit, rates: tuple[str, ...]
+        self, make_limit: MakeLimit, rates: tuple[str, ...], most: Calls
     ) -> None:
         def view(request: HttpRequest) -> HttpResponse:
             return HttpResponse()
@@ -333,8 +340,8 @@ class TestFunctionCalls:
             calls_of(limit.hit, "ip:127.0.0.1"),
         ]
         python, c = (whole - bare - hit for whole, bare, hit in zip(*parts, strict=True))
-        assert python <= 27  # there are 25 and 26 for two rates
-        assert c <= 28
+        assert python <= most.python  # of 22 and 29
+        assert c <= most.c  # of 20 and 28
 
 
 class TestFunctionCallsOfTasks:

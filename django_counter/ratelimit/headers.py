@@ -53,19 +53,28 @@ def policies(decision: Decision) -> list[tuple[str, Standing]]:
 
 
 def _apply_standard(response: HttpResponseBase, decisions: Sequence[Decision]) -> None:
-    if len(decisions) > 1:
+    first = decisions[0]
+    if len(decisions) == len(first.standings) == 1:  # as mostly
+        policy, service_limit = _members(first.name, first.standings[0])
+    else:
         # The loosest first: of two identities at one limit, the tighter one stands in its item.
-        decisions = sorted(decisions, key=_tightness)
-    policy: dict[str, str] = {}
-    service_limit: dict[str, str] = {}
-    for decision in decisions:
-        for name, (rate, remaining, reset_after, retry_after) in policies(decision):
-            item, policy[name] = _items(name, rate)
-            # To one who was denied it is the wait: Retry-After must not be earlier (section 6).
-            seconds = math.ceil(retry_after or reset_after)
-            service_limit[name] = f"{item};r={min(remaining, INTEGER_MAX)};t={seconds}"
-    response.headers["RateLimit-Policy"] = ", ".join(policy.values())
-    response.headers["RateLimit"] = ", ".join(service_limit.values())
+        members = {
+            name: _members(name, standing)
+            for decision in sorted(decisions, key=_tightness)
+            for name, standing in policies(decision)
+        }
+        policy, service_limit = map(", ".join, zip(*members.values(), strict=True))
+    response.headers["RateLimit-Policy"] = policy
+    response.headers["RateLimit"] = service_limit
+
+
+def _members(name: str, standing: Standing) -> tuple[str, str]:
+    """Return what one rate is in each of the two lists."""
+    rate, remaining, reset_after, retry_after = standing
+    item, policy = _items(name, rate)
+    # To one who was denied it is the wait: Retry-After must not be earlier (section 6).
+    seconds = math.ceil(retry_after or reset_after)
+    return policy, f"{item};r={min(remaining, INTEGER_MAX)};t={seconds}"
 
 
 @lru_cache(maxsize=1024)
