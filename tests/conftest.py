@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_counter.ratelimit.settings import DEFAULTS
+from django_counter.ratelimit.settings import DEFAULTS, forget
 from tests.clusters import Cluster
 from tests.servers import ServerProcess, redis_binary, valkey_binary
 
@@ -14,6 +14,7 @@ from tests.servers import ServerProcess, redis_binary, valkey_binary
 def _no_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """No thread sends anything while tests look at servers, unless a test turns it on."""
     monkeypatch.setitem(DEFAULTS, "STATISTICS", False)
+    forget()  # what was read before, in the set-up of a class for instance
 
 
 @pytest.fixture(scope="session")
