@@ -14,7 +14,9 @@ from tests.servers import ServerProcess
 
 NAME = "counters"
 URL = f"redis://{NAME}/0"
-DOWN_AFTER = 500  # milliseconds of silence after which a Sentinel takes a master for gone
+# Milliseconds of silence after which a Sentinel takes a master for gone. It first pings one that
+# it has just promoted after the lesser of these and 1000, and by then must not take it for gone.
+DOWN_AFTER = 1500
 FAILOVER_TIMEOUT = 2000  # milliseconds
 
 
@@ -97,7 +99,9 @@ def quorum(binary: str) -> Iterator[Quorum]:
     sentinel = {"arguments": ["--sentinel"]}
     with (
         ServerProcess(binary, repl_diskless_sync_delay="0") as master,
-        ServerProcess(binary, replicaof=f"127.0.0.1 {master.port}") as replica,
+        ServerProcess(
+            binary, replicaof=f"127.0.0.1 {master.port}", repl_diskless_sync_delay="0"
+        ) as replica,
         ServerProcess(binary, **sentinel) as one,
         ServerProcess(binary, **sentinel) as two,
         ServerProcess(binary, **sentinel) as three,
