@@ -50,7 +50,9 @@ class Pipeline:
         calls = len(self._unsent) + len(self._unanswered)
         if calls >= MAX_CALLS or self._unsent_bytes >= MAX_UNSENT_BYTES:  # _full()
             return self.ask(packed, deadline)
-        reply = self._add(packed, deadline)
+        reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
+        self._unsent.append((packed, reply, deadline))  # _add()
+        self._unsent_bytes += len(packed)
         if not self._flush_scheduled:
             self._flush()
         return reply
