@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
 
 from django_counter.handler import DEFAULT_ALIAS
-from django_counter.ratelimit.guard import Cost, Guard, RefundWhen, arefusal, decisions_of, refusal
+from django_counter.ratelimit.guard import Cost, Guard, RefundWhen, arefusal, refusal
 from django_counter.ratelimit.headers import apply_headers
 from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
@@ -104,7 +104,7 @@ def _limited(
         response = view(request, *args, **kwargs)
         if guard.refund_when:
             guard.refund(request, hit, response)
-        apply_headers(response, decisions_of(request))
+        apply_headers(response, hit.decisions)
         return response
 
     return limited
@@ -122,7 +122,7 @@ def _alimited(
         response: HttpResponseBase = await view(request, *args, **kwargs)
         if guard.refund_when:
             await guard.arefund(request, hit, response)
-        apply_headers(response, decisions_of(request))
+        apply_headers(response, hit.decisions)
         return response
 
     return alimited

@@ -1,6 +1,6 @@
 """One limit on requests: whom it counts, what a request costs, what becomes of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ class Hit(NamedTuple):
     """A request at a limit."""
 
     decision: Decision
+    decisions: list[Decision]  # on the request so far: request.rate_limits
     identity: str
     cost: int  # that this hit asked for: nothing where the request was counted before
 
@@ -44,14 +45,14 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self._cost_of(request)
+        cost = self.cost if isinstance(self.cost, int) else self._cost_of(self.cost, request)
         decision = outages.hit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             rate_limited.send_robust(
                 RateLimit, request=request, limit=self.limit, decision=decision
             )
         decisions.append(decision)
-        return Hit(decision, identity, cost)
+        return Hit(decision, decisions, identity, cost)
 
     async def ahit(self, request: HttpRequest) -> Hit:
         """See hit()."""
@@ -60,40 +61,38 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self._cost_of(request)
+        cost = self.cost if isinstance(self.cost, int) else self._cost_of(self.cost, request)
         decision = await outages.ahit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             await rate_limited.asend_robust(
                 RateLimit, request=request, limit=self.limit, decision=decision
             )
         decisions.append(decision)
-        return Hit(decision, identity, cost)
+        return Hit(decision, decisions, identity, cost)
 
     def refund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
         """Give the hit back where the answer calls for it."""
         if self._refunds(request, hit, answer) and outages.refund(
             self.limit, hit.identity, hit.cost, hit.decision.at
         ):
-            _note_refund(request, hit)
+            _note_refund(hit)
 
     async def arefund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
         """See refund()."""
         if self._refunds(request, hit, answer) and await outages.arefund(
             self.limit, hit.identity, hit.cost, hit.decision.at
         ):
-            _note_refund(request, hit)
+            _note_refund(hit)
 
-    def _counted(self, decisions: Iterable[Decision], identity: str) -> Hit | None:
+    def _counted(self, decisions: list[Decision], identity: str) -> Hit | None:
         """Return the hit of a request that this limit has counted before, in another place."""
         for decision in decisions:
             if self.limit.made(decision) and decision.identity == digest(identity):
-                return Hit(decision, identity, 0)
+                return Hit(decision, decisions, identity, 0)
         return None
 
-    def _cost_of(self, request: HttpRequest) -> int:
-        if isinstance(self.cost, int):
-            return self.cost
-        cost = self.cost(request)
+    def _cost_of(self, asked: Callable[[HttpRequest], int], request: HttpRequest) -> int:
+        cost = asked(request)
         if isinstance(cost, int) and cost > self.limit.largest_cost:
             raise BadRequest(f"a cost of {cost} can never be allowed by {self.limit!r}")
         return cost
@@ -128,6 +127,5 @@ async def arefusal(request: HttpRequest, decision: Decision) -> HttpResponseBase
     return answer
 
 
-def _note_refund(request: HttpRequest, hit: Hit) -> None:
-    decisions = decisions_of(request)
-    decisions[decisions.index(hit.decision)] = hit.decision.refunded(hit.cost)
+def _note_refund(hit: Hit) -> None:
+    hit.decisions[hit.decisions.index(hit.decision)] = hit.decision.refunded(hit.cost)

@@ -190,14 +190,14 @@ class RateLimit:
         """Return a decision that needs no counter, or else the place where one is made."""
         if type(cost) is not int or not 0 < cost <= self.largest_cost:
             self._check_cost(cost)
-        enabled, counted, _ = switches()
-        if not enabled:
+        on = switches()
+        if not on.enabled:
             return self.whole(identity)
         # With an idempotency key, it may have been allowed before the denial.
         if self._denials and idempotency_key is None:
             denial = self._denials.known(identity, cost, now)
             if denial is not None:
-                if counted and self.counted:
+                if on.statistics and self.counted:
                     statistics.add(self.using, denial, now)
                 return denial
         if type(identity) is str and (place := self._places.get(identity)):
@@ -228,10 +228,10 @@ class RateLimit:
 
     def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
         decision = decide(self.name, place.digest, now, *draw)
-        _, counted, deny_cache = switches()
-        if deny_cache and not decision.allowed:
-            self._denials.add(identity, cost, decision, now, deny_cache)
-        if counted and self.counted:
+        on = switches()
+        if on.deny_cache and not decision.allowed:
+            self._denials.add(identity, cost, decision, now, on.deny_cache)
+        if on.statistics and self.counted:
             statistics.add(self.using, decision, now)
         return decision
 

@@ -27,17 +27,19 @@ def setting(name: str) -> Any:
 
 
 class Switches(NamedTuple):
-    """The settings that every hit asks for."""
+    """The settings that every limited request asks for."""
 
     enabled: bool
     statistics: bool
     deny_cache: float  # seconds
+    headers: str
+    trusted_proxies: Any
 
 
 @cache
 def switches() -> Switches:
     """Return what is on."""
-    return Switches(setting("ENABLED"), setting("STATISTICS"), setting("DENY_CACHE"))
+    return Switches(*(setting(name.upper()) for name in Switches._fields))
 
 
 def forget() -> None:
