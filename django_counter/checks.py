@@ -105,14 +105,6 @@ def _check_cache(each: Definition) -> Iterator[CheckMessage]:
             "may send a command twice.",
             id="django_counter.W005",
         )
-    if _waits_for_sentinels(cache):
-        yield Warning(
-            str(each.error(f"CACHES[{alias!r}] has no timeout for its Sentinels")),
-            hint="Set its OPTIONS['SENTINEL_KWARGS'] = {'socket_timeout': 0.2, "
-            "'socket_connect_timeout': 0.2, 'retry': Retry(NoBackoff(), 0)}. Until then redis-py "
-            "asks each that is away again and again, whatever the timeout of a call is.",
-            id="django_counter.W006",
-        )
 
 
 def _is_django_redis(cache: dict[str, Any]) -> bool:
@@ -160,11 +152,6 @@ def _database(cache: dict[str, Any]) -> tuple[object, ...]:
         options.get("path") or (options.get("host", "localhost"), options.get("port", 6379)),
         options.get("db", 0),
     )
-
-
-def _waits_for_sentinels(cache: dict[str, Any]) -> bool:
-    options = cache.get("OPTIONS", {})
-    return "SENTINELS" in options and not options.get("SENTINEL_KWARGS", {}).get("socket_timeout")
 
 
 def _has_timeout(cache: dict[str, Any]) -> bool:

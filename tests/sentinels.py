@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from tests.clusters import wait_for
 from tests.servers import ServerProcess
@@ -20,20 +18,12 @@ DOWN_AFTER = 1500
 FAILOVER_TIMEOUT = 2000  # milliseconds
 
 
-def options_of(*sentinels: ServerProcess, timeout: float = 5.0) -> dict[str, Any]:
-    """Return OPTIONS of a cache whose master these Sentinels know, as documented.
-
-    But for the timeout, which a busy machine does not reach.
-    """
+def options_of(*sentinels: ServerProcess) -> dict[str, Any]:
+    """Return OPTIONS of a cache whose master these Sentinels know, as documented."""
     return {
         "CLIENT_CLASS": "django_redis.client.SentinelClient",
         "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
         "SENTINELS": [("127.0.0.1", each.port) for each in sentinels],
-        "SENTINEL_KWARGS": {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": Retry(NoBackoff(), 0),
-        },
     }
 
 

@@ -163,19 +163,3 @@ def test_a_timeout_may_stand_elsewhere() -> None:
 def test_retries_are_a_warning(retrying: dict[str, Any]) -> None:
     caches = {"default": cache("redis://h/0"), "counters": retrying}
     assert found(CACHES=caches) == ["django_counter.W005"]
-
-
-@pytest.mark.parametrize("kwargs", [{}, {"SENTINEL_KWARGS": {"socket_connect_timeout": 1}}])
-def test_sentinels_without_a_timeout_are_a_warning(kwargs: dict[str, Any]) -> None:
-    sentinels = cache("redis://counters/1", SENTINELS=[("127.0.0.1", 26379)], **kwargs)
-    caches = {"default": cache("redis://h/0"), "counters": sentinels}
-    assert found(CACHES=caches) == ["django_counter.W006"]
-
-
-def test_sentinels_with_a_timeout_are_well() -> None:
-    sentinels = cache(
-        "redis://counters/1",
-        SENTINELS=[("127.0.0.1", 26379)],
-        SENTINEL_KWARGS={"socket_timeout": 0.2},
-    )
-    assert found(CACHES={"default": cache("redis://h/0"), "counters": sentinels}) == []

@@ -50,8 +50,7 @@ def test_redis_py_s_own_pool_connects_to_the_master_too(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = make_server("redis://counters/0", **SENTINEL)
-    discovery = server._options["connection_pool"]
-    monkeypatch.setattr(discovery, "get_master_address", lambda: ("192.0.2.1", 6380))
+    monkeypatch.setattr(server._sentinels, "master", lambda deadline: ("192.0.2.1", 6380))
     options = server.driver_pool().connection_kwargs
     assert (options["host"], options["port"]) == ("192.0.2.1", 6380)
 
@@ -186,8 +185,7 @@ def found(
     """The server of an alias whose Sentinel names the embedded Valkey."""
     server = make_server("redis://counters/0", **SENTINEL)
     address = ("127.0.0.1", valkey.port)
-    discovery = server._options["connection_pool"]
-    monkeypatch.setattr(discovery, "get_master_address", lambda: address)
+    monkeypatch.setattr(server._sentinels, "master", lambda deadline: address)
     return server
 
 

@@ -53,13 +53,13 @@ def refused(stack: ExitStack) -> dict[str, Any]:
 
 def no_sentinel(stack: ExitStack) -> dict[str, Any]:
     nowhere = {"SENTINELS": [("127.0.0.1", free_port()) for _ in range(3)]}
-    return {"LOCATION": sentinels.URL, "OPTIONS": sentinels.options_of(timeout=0.2) | nowhere}
+    return {"LOCATION": sentinels.URL, "OPTIONS": sentinels.options_of() | nowhere}
 
 
 def hanging_sentinel(stack: ExitStack) -> dict[str, Any]:
     sentinel = stack.enter_context(ServerProcess(valkey_binary(), arguments=["--sentinel"]))
     sentinel.pause()
-    return {"LOCATION": sentinels.URL, "OPTIONS": sentinels.options_of(sentinel, timeout=0.2)}
+    return {"LOCATION": sentinels.URL, "OPTIONS": sentinels.options_of(sentinel)}
 
 
 def unresolvable(stack: ExitStack) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
 
 import pytest
 import redis
@@ -10,14 +12,15 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from django_counter import CounterConfigError, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
-from django_counter.backends.redis.sentinels import Discovery
+from django_counter.backends.redis import sentinels as own
+from django_counter.backends.redis.sentinels import Sentinels
 from tests import sentinels
 from tests.faults.load import THREADS, Load
 from tests.faults.operations import ALL, CHANGING, SAFE, Caller, Operation, make
 from tests.faults.proxy import Proxy
-from tests.faults.watch import admin_of, eventually
+from tests.faults.watch import LIMIT_SECONDS, admin_of, eventually
 from tests.sentinels import Watched
-from tests.servers import free_port, valkey_binary
+from tests.servers import ServerProcess, free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
 
@@ -137,7 +140,7 @@ def test_sentinels_are_asked_in_either_protocol(
 ) -> None:
     watched.promote(watched.first)
     options = sentinels.options_of(watched.sentinel)
-    options["SENTINEL_KWARGS"]["protocol"] = protocol
+    options["SENTINEL_KWARGS"] = {"protocol": protocol}
     assert call(make_counter(sentinels.URL, **options), "increment", "key") == 1
 
 
@@ -164,7 +167,7 @@ def test_a_sentinel_with_too_few_others_is_not_believed(watched: Watched) -> Non
         manager = Sentinel(known, min_other_sentinels=least)
         pool = SentinelConnectionPool(sentinels.NAME, manager)
         with contextlib.nullcontext() if believed else pytest.raises(MasterNotFoundError):
-            address = Discovery(pool).get_master_address()
+            address = Sentinels(pool).master(monotonic() + LIMIT_SECONDS)
             assert address == ("127.0.0.1", watched.first.port)
 
 
@@ -184,6 +187,53 @@ def test_no_sentinel_is_unavailable(
     counter = make_counter(sentinels.URL, **sentinels.options_of() | nowhere)
     with pytest.raises(CounterUnavailable):
         call(counter, "increment", "key")
+
+
+@pytest.fixture
+def hung() -> Iterator[ServerProcess]:
+    """A Sentinel that takes connections and answers nothing."""
+    with ServerProcess(valkey_binary(), arguments=["--sentinel"]) as sentinel:
+        sentinel.pause()
+        yield sentinel
+
+
+@pytest.mark.fault("no Sentinel")
+def test_sentinels_that_hang_are_unavailable_by_the_deadline(
+    call: Caller, make_counter: Callable[..., RedisCounter], hung: ServerProcess
+) -> None:
+    counter = make_counter(sentinels.URL, timeout=0.2, **sentinels.options_of(hung, hung))
+    with pytest.raises(CounterUnavailable):
+        call(counter, "increment", "key")
+
+
+def test_a_sentinel_that_hangs_leaves_time_to_the_next(
+    call: Caller,
+    make_counter: Callable[..., RedisCounter],
+    watched: Watched,
+    hung: ServerProcess,
+) -> None:
+    watched.promote(watched.first)
+    options = sentinels.options_of(hung, watched.sentinel)
+    assert call(make_counter(sentinels.URL, timeout=2, **options), "increment", "key") == 1
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(None, 10), (60, 10), (2, 2)])
+def test_a_sentinel_has_its_share_of_the_time_or_the_timeout_set_for_it(
+    monkeypatch: pytest.MonkeyPatch, seconds: int | None, most: int
+) -> None:
+    given = []
+
+    def refuse(deadline: float, *_: object, **__: object) -> Any:
+        given.append(deadline - monotonic())
+        raise redis.ConnectionError("refused")
+
+    monkeypatch.setattr(own, "connection_by", refuse)
+    kwargs = {"socket_timeout": seconds}
+    manager = Sentinel([("127.0.0.1", port) for port in (1, 2, 3)], sentinel_kwargs=kwargs)
+    pool = SentinelConnectionPool(sentinels.NAME, manager)
+    with pytest.raises(MasterNotFoundError):
+        Sentinels(pool).master(monotonic() + 30)
+    assert most - 1 < given[0] <= most
 
 
 def test_a_sentinel_is_left_when_it_has_answered(

@@ -1,24 +1,23 @@
 """The Sentinels that know where a master is."""
 
+from time import monotonic
 from typing import Any
 
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from django_counter.backends.redis.options import connection_options
-from django_counter.backends.redis.packers import Packer
+from django_counter.backends.redis.packer import connection_by
 from django_counter.backends.redis.topology import Address
 
 
-class Discovery:
-    """What a SentinelManagedConnection asks where its master is, in place of redis-py's pool.
+class Sentinels:
+    """Those of a cache, with what it knows of them.
 
-    That one keeps connections to the Sentinels, and with them the reply that was not read when a
-    signal's handler raised; and where it reads numbers, it swallows what the handler raises. Here
+    redis-py's own keep their connections, and with them the reply that was not read when a signal's
+    handler raised; and where they read numbers, they swallow what the handler raises. Here
     connections last for one question.
     """
-
-    is_master = True  # a replica's answers are old
 
     def __init__(self, pool: SentinelConnectionPool) -> None:
         manager: Any = pool.sentinel_manager
@@ -27,12 +26,19 @@ class Discovery:
         self._least_others: int = manager.min_other_sentinels
         self._pools = [client.connection_pool for client in manager.sentinels]
 
-    def get_master_address(self) -> Address:
-        """Return where the master is; raise one of DRIVER_ERRORS."""
+    def master(self, deadline: float) -> Address:
+        """Return where the master is; raise one of DRIVER_ERRORS.
+
+        `deadline` is by time.monotonic(). Each has its share of the time until then, so that one
+        that hangs leaves some to the others; its own socket_timeout, if that is shorter.
+        """
         failure: Exception | None = None
-        for pool in self._pools:
+        for number, pool in enumerate(self._pools):
+            now = monotonic()
+            share = (deadline - now) / (len(self._pools) - number)
+            seconds = min(share, pool.connection_kwargs.get("socket_timeout") or share)
             try:
-                master = self._ask(pool)
+                master = self._ask(pool, now + seconds)
             except (ConnectionError, TimeoutError) as error:
                 failure = error
                 continue
@@ -42,11 +48,9 @@ class Discovery:
                 return master
         raise MasterNotFoundError(f"no Sentinel knows {self.service_name!r}") from failure
 
-    def _ask(self, pool: Any) -> Address | None:
+    def _ask(self, pool: Any, deadline: float) -> Address | None:
         """Return where one Sentinel says that the master is, None where it knows of none."""
-        options = connection_options(pool)
-        options["retry"] = pool.connection_kwargs.get("retry")
-        connection = pool.connection_class(**options, command_packer=Packer())
+        connection = connection_by(deadline, pool.connection_class, **connection_options(pool))
         try:
             connection.connect()
             connection.send_command("SENTINEL", "MASTER", self.service_name)
@@ -67,3 +71,19 @@ class Discovery:
         if not well or int(state[b"num-other-sentinels"]) < self._least_others:
             return None
         return Address(state[b"ip"].decode(), int(state[b"port"]))
+
+
+class Discovery:
+    """What a SentinelManagedConnection asks where its master is, in place of redis-py's pool."""
+
+    is_master = True  # a replica's answers are old
+
+    def __init__(self, sentinels: Sentinels, deadline: float) -> None:
+        self.service_name = sentinels.service_name
+        self.check_connection = sentinels.check_connection
+        self._sentinels = sentinels
+        self._deadline = deadline
+
+    def get_master_address(self) -> Address:
+        """See Sentinels.master()."""
+        return self._sentinels.master(self._deadline)

@@ -5,10 +5,10 @@ import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from copy import copy
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from weakref import ref
 
 import redis.asyncio.connection as driver_async
 import redis.connection as driver
@@ -27,14 +27,14 @@ from django_counter.backends.redis.connection import (
     SocketConnection,
 )
 from django_counter.backends.redis.options import connection_options
-from django_counter.backends.redis.packers import DeadlinePacker, seconds_left
+from django_counter.backends.redis.packer import connection_by
 from django_counter.backends.redis.replication import (
     WAIT_FOR_NONE,
     Confirmation,
     ConfirmedConnection,
     has_no_wait,
 )
-from django_counter.backends.redis.sentinels import Discovery
+from django_counter.backends.redis.sentinels import Discovery, Sentinels
 from django_counter.backends.redis.topology import Address
 from django_counter.exceptions import CounterConfigError
 
@@ -67,8 +67,10 @@ class Server:
             "socket_timeout": self.timeout,
             "socket_connect_timeout": min(connect_timeout, self.timeout),
         }
+        self._sentinels: Sentinels | None = None
         if isinstance(pool, sentinel.SentinelConnectionPool):
-            self._options["connection_pool"] = Discovery(pool)
+            self._sentinels = Sentinels(pool)
+            del self._options["connection_pool"]
         self.known = self._class in KNOWN_CLASSES
         for name in _FILES & self._options.keys():
             if self._options[name] and not Path(self._options[name]).exists():
@@ -83,20 +85,18 @@ class Server:
     def connect(self, deadline: float) -> Connection:
         """Return a new connection; raise one of DRIVER_ERRORS, or CounterConfigError.
 
-        `deadline` is by time.monotonic(). The name of the host, Sentinels, and connections of
-        unknown classes may take longer.
+        `deadline` is by time.monotonic(). The name of a host, and connections of unknown classes,
+        may take longer.
         """
         if monotonic() >= deadline:
             raise TimeoutError("no time is left to connect")
+        options = self._options
+        if self._sentinels:
+            options = {**options, "connection_pool": Discovery(self._sentinels, deadline)}
         if not self.known:
-            connection = self._make(self._class, self._options)
-        else:
-            packer, left = DeadlinePacker(deadline), seconds_left(deadline)
-            connect_timeout = min(self._options["socket_connect_timeout"], left)
-            times = {"socket_timeout": left, "socket_connect_timeout": connect_timeout}
-            options = {**self._options, **times, "command_packer": packer}
             connection = self._make(self._class, options)
-            packer.connection = ref(connection)
+        else:
+            connection = self._make(partial(connection_by, deadline, self._class), options)
         with self._host_in_error():
             connection.connect()
         if self.confirmation:
@@ -108,8 +108,9 @@ class Server:
         """Return a new connection of a known class to the running event loop; see connect()."""
         options = self._async_options()
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
-            if discovery := options.pop("connection_pool", None):
-                address = await asyncio.to_thread(discovery.get_master_address)
+            if self._sentinels:
+                deadline = monotonic() + self.timeout
+                address = await asyncio.to_thread(self._sentinels.master, deadline)
                 options["host"], options["port"] = address
             connection: AsyncConnection = self._make(KNOWN_CLASSES[self._class], options)
             on_failure.push_async_callback(connection.disconnect, nowait=True)
@@ -125,8 +126,9 @@ class Server:
     def driver_pool(self) -> AsyncConnectionPool:
         """Return redis-py's own pool of such connections of a known class, to compare with."""
         options = self._async_options()
-        if discovery := options.pop("connection_pool", None):
-            options["host"], options["port"] = discovery.get_master_address()
+        if self._sentinels:
+            address = self._sentinels.master(monotonic() + self.timeout)
+            options["host"], options["port"] = address
         return AsyncConnectionPool(KNOWN_CLASSES[self._class], **options)
 
     def _async_options(self) -> dict[str, Any]:
