@@ -32,7 +32,7 @@ class Call(NamedTuple, Generic[Answer]):
     safe: bool = False  # it changes nothing, so that it may be sent again after a lost reply
     script: Script | None = None  # what the command runs, by its digest
     once: bool = False  # the server knows a repeat of it: it may be sent until it is answered
-    packed: bytes | None = None  # the command's bytes, of a call that is made again and again
+    packed: bytes | None = None  # the command's bytes, where they are there already
 
 
 def raw(reply: Reply, key: str) -> Any:

@@ -263,8 +263,7 @@ class RedisCounter(Counter):
         once = take_once(idempotency_key, checked, cost)
         call = self._run("take", keys, words, "take", _taken, cost, once=once)
         if type(budgets) is tuple and once is None:
-            packed = call._replace(packed=pack(call.command))
-            _remember(self._latest_takes, id(budgets), (budgets, packed))
+            _remember(self._latest_takes, id(budgets), (budgets, call))
         return call
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
@@ -454,7 +453,8 @@ class RedisCounter(Counter):
             places.append(token_name(self._prefix, once))
             words += token_call(once), self._window, str(int(once.refusals)), self._rewrites
         command = ("EVALSHA", script.digest, str(len(places)), *places, *words)
-        return Call(command, operation, ", ".join(keys), parse, value, safe, script, bool(once))
+        key, packed = ", ".join(keys), pack(command)
+        return Call(command, operation, key, parse, value, safe, script, bool(once), packed)
 
 
 # What makes the call of each operation that a batch may have.

@@ -56,18 +56,17 @@ class Place:
         latest = self._latest
         if latest is not None and latest.begin <= moment < latest.end:
             return latest
-        begin = 0
-        windows = []
+        windows, budgets, begins, ends = [], [], [], []
         for rate in rates:
             period = rate.period * 1000
             number, elapsed = divmod(moment + self.offset % period, period)
-            begin = max(begin, moment - elapsed)
-            windows.append(Window(rate, f"{self.key}:{rate}", number, moment - elapsed + period))
-        # The ttl is whole periods, so that a clock that lags does not begin the window anew.
-        budgets = [
-            Budget(each.key, each.rate.limit, kept * each.rate.period + GRACE, 0, each.series)
-            for each in windows
-        ]
-        end = min(window.end for window in windows)
-        latest = self._latest = Cut(begin, end, tuple(windows), tuple(budgets))
+            series, end = f"{self.key}:{rate}", moment - elapsed + period
+            window = Window(rate, series, number, end)
+            windows.append(window)
+            # The ttl is whole periods, so that a clock that lags does not begin the window anew.
+            ttl = kept * rate.period + GRACE
+            budgets.append(Budget(window.key, rate.limit, ttl, 0, series))
+            begins.append(moment - elapsed)
+            ends.append(end)
+        latest = self._latest = Cut(max(begins), min(ends), tuple(windows), tuple(budgets))
         return latest
