@@ -41,8 +41,8 @@ def goals(results: dict[str, Any], names: Collection[str] = TABLES) -> str:
         figures = results["tables"].get(goal.table, {}).get("figures", {})
         value = figures.get(goal.figure)
         reached = "not measured" if value is None else "yes" if held(goal, value) else "no"
-        rows.append([goal.subject, goal.text, value, reached])
-    return "## Goals\n\n" + table(["", "goal", "measured", "reached"], rows)
+        rows.append([goal.subject, goal.text, value, figures.get(goal.raw), reached])
+    return "## Goals\n\n" + table(["", "goal", "measured", "a raw socket", "reached"], rows)
 
 
 def section(name: str, each: dict[str, Any]) -> str:

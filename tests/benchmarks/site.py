@@ -15,13 +15,30 @@ from limits.storage import RedisStorage
 from rest_framework.decorators import api_view, throttle_classes
 from rest_framework.throttling import SimpleRateThrottle
 
-from django_counter.ratelimit import rate_limit
+from django_counter.ratelimit import RateLimit, rate_limit
+from tests.benchmarks.server import Wire, sent
 
 LIMIT = 1_000_000  # a day
 
 
 def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse("found")
+
+
+def asking_raw(view: Callable[[HttpRequest], HttpResponse]) -> Any:
+    """Ask over a raw socket what a limit of ours asks, of one client, before a view."""
+    port = int(os.environ["BENCH_PORT"])
+    limit = RateLimit(f"{LIMIT}/d", name="raw")
+    limit.hit("client")
+    commands = sent(port, lambda: limit.hit("client"))
+    ask = Wire(port).asking(next(each for each in commands if b"limit:raw" in each))
+
+    @wraps(view)
+    def limited(request: HttpRequest) -> HttpResponse:
+        ask()
+        return view(request)
+
+    return limited
 
 
 def limited_by_limits(view: Callable[[HttpRequest], HttpResponse]) -> Any:
@@ -65,9 +82,16 @@ def drf_throttled(request: Any) -> HttpResponse:
 
 
 # What each view is compared with: itself without its limit.
-WITHOUT = {"ours": "plain", "django-ratelimit": "plain", "limits": "plain", "drf-limited": "drf"}
+WITHOUT = {
+    "raw": "plain",
+    "ours": "plain",
+    "django-ratelimit": "plain",
+    "limits": "plain",
+    "drf-limited": "drf",
+}
 urlpatterns = [
     path("plain", plain),
+    path("raw", asking_raw(plain)),
     path("ours", rate_limit(f"{LIMIT}/d", key="ip", name="site")(plain)),
     path("django-ratelimit", ratelimit(group="site", key="ip", rate=f"{LIMIT}/d")(plain)),
     path("limits", limited_by_limits(plain)),

@@ -28,7 +28,9 @@ def measure(bench: Bench) -> Section:
     for name in (REDIS, OURS, FLOOR):
         table.rows.append([name, *(each.times(REDIS, name) for each in measured.values())])
     section.tables.append(table)
-    section.figures = {str(threads): each.times(REDIS, OURS) for threads, each in measured.items()}
+    for threads, each in measured.items():
+        section.figures[f"{threads}"] = each.times(REDIS, OURS)
+        section.figures[f"{threads}, raw"] = each.times(REDIS, FLOOR)
     return section
 
 

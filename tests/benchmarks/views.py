@@ -21,6 +21,7 @@ from tests.benchmarks.site import WITHOUT, application
 from tests.servers import free_port
 
 NAMES = {
+    "raw": "raw socket, what @rate_limit sends",
     "ours": "@rate_limit",
     "django-ratelimit": "django-ratelimit",
     "limits": "limits fixed, with headers",
@@ -28,7 +29,7 @@ NAMES = {
 }
 VIEWS = tuple(dict.fromkeys([*WITHOUT.values(), *WITHOUT]))
 CLIENTS = [f"10.1.0.{number}" for number in range(1, 251)]
-OURS, REFERENCE = "ours", "django-ratelimit"
+RAW, OURS, REFERENCE = "raw", "ours", "django-ratelimit"
 CONNECTIONS = 4
 SCRIPT = Path(__file__).with_name("clients.lua")
 
@@ -37,11 +38,11 @@ def measure(bench: Bench) -> Section:
     section = Section("A Django request", notes=[*NOTES])
     handled = in_process(bench)
     section.tables.append(added(handled, "Through the WSGI handler, in the process"))
-    section.figures["added / django-ratelimit"] = ratio(handled, OURS)
+    section.figures |= {"added": ratio(handled, OURS), "added, raw": ratio(handled, RAW)}
     if shutil.which("wrk"):
         served = through_gunicorn(bench)
         section.tables.append(added(served, "Through gunicorn, one sync worker, under wrk"))
-        section.figures["added through gunicorn / django-ratelimit"] = ratio(served, OURS)
+        section.figures["added through gunicorn"] = ratio(served, OURS)
     else:
         section.notes.append("Not through gunicorn: wrk was not there. `apt-get install wrk`")
     return section
