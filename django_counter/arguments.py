@@ -110,7 +110,7 @@ def checked_timers(timers: Iterable[Timer]) -> list[Timer]:
     """Return the timers; refuse those that cannot be moved. milliseconds() checks their ttl."""
     if not isinstance(timers, Iterable):
         raise TypeError(f"timers must be several Timer, not {_shown(timers)}")
-    listed = [_checked_timer(timer) for timer in timers]
+    listed = [timer if _sound_timer(timer) else _checked_timer(timer) for timer in timers]
     if len(listed) != 1:
         _check_distinct("timers", [timer.key for timer in listed])
     return listed
@@ -128,6 +128,20 @@ def _sound(budget: Budget) -> bool:
         and type(floor) is int
         and 0 <= floor <= INT64_MAX
         and (scope is None or _plain(scope))
+    )
+
+
+def _sound_timer(timer: Timer) -> bool:
+    """See _sound()."""
+    if type(timer) is not Timer:
+        return False
+    key, start, step, ceiling, _ = timer
+    return (
+        _plain(key)
+        and type(start) is type(step) is type(ceiling) is int
+        and 0 <= start <= TIMER_MAX
+        and 0 < step <= TIMER_MAX
+        and 0 <= ceiling <= TIMER_MAX
     )
 
 

@@ -6,6 +6,7 @@ that never more than burst + rate x time is admitted.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from django_counter.base import Counter
 from django_counter.idempotency import keyword
@@ -18,12 +19,22 @@ from django_counter.values import Timer, TimerResult
 SECOND = 1_000_000  # microseconds
 
 
+class Bucket(NamedTuple):
+    """A rate, with its times in microseconds."""
+
+    rate: Rate
+    interval: int  # in which one unit comes back, rounded up
+    burst: int  # in which an empty bucket fills
+    ttl: int  # seconds
+
+
 class TokenBucket(Algorithm):
     def __init__(self, rates: Sequence[Rate]) -> None:
         for rate in rates:
             if rate.limit > rate.period * SECOND:
                 raise ValueError(f"'{rate}' is too fast: a token bucket gets 1000000 a second")
         super().__init__(rates)
+        self._buckets = [_bucket(rate) for rate in rates]
 
     def keys(self, place: Place, now: float) -> list[str]:
         return [f"{place.key}:{rate}:full" for rate in self.rates]
@@ -42,20 +53,20 @@ class TokenBucket(Algorithm):
         return self._drawn(results, cost, now)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        for rate, key in zip(self.rates, self.keys(place, now), strict=True):
-            counter.decrement_if_exists(key, cost * _interval(rate))
+        for bucket, key in zip(self._buckets, self.keys(place, now), strict=True):
+            counter.decrement_if_exists(key, cost * bucket.interval)
 
     async def arefund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        for rate, key in zip(self.rates, self.keys(place, now), strict=True):
-            await counter.adecrement_if_exists(key, cost * _interval(rate))
+        for bucket, key in zip(self._buckets, self.keys(place, now), strict=True):
+            await counter.adecrement_if_exists(key, cost * bucket.interval)
 
     def standings(
         self, values: Sequence[int | None], place: Place, cost: int, now: float
     ) -> tuple[Standing, ...]:
         moment = _microseconds(now)
         return tuple(
-            _standing(rate, max(value or 0, moment) - moment, cost)
-            for rate, value in zip(self.rates, values, strict=True)
+            _standing(bucket, max(value or 0, moment) - moment, cost)
+            for bucket, value in zip(self._buckets, values, strict=True)
         )
 
     def _drawn(self, results: Sequence[TimerResult], cost: int, now: float) -> Draw:
@@ -63,22 +74,18 @@ class TokenBucket(Algorithm):
         asked = 0 if success else cost
         moment = _microseconds(now)
         standings = [
-            _standing(rate, max(result.value, moment) - moment, asked)
-            for rate, result in zip(self.rates, results, strict=True)
+            _standing(bucket, max(result.value, moment) - moment, asked)
+            for bucket, result in zip(self._buckets, results, strict=True)
         ]
         return success, tuple(standings)
 
     def _timers(self, place: Place, now: float) -> list[Timer]:
         moment = _microseconds(now)
         return [
-            Timer(
-                key,
-                start=moment,
-                step=_interval(rate),
-                ceiling=moment + _burst(rate),
-                ttl=_burst(rate) / SECOND + GRACE,
+            Timer(key, moment, interval, moment + burst, ttl)
+            for (_, interval, burst, ttl), key in zip(
+                self._buckets, self.keys(place, now), strict=True
             )
-            for rate, key in zip(self.rates, self.keys(place, now), strict=True)
         ]
 
 
@@ -86,18 +93,15 @@ def _microseconds(now: float) -> int:
     return int(now * SECOND)
 
 
-def _interval(rate: Rate) -> int:
-    """Return the microseconds in which one unit comes back, rounded up."""
-    return -(-rate.period * SECOND // rate.limit)
+def _bucket(rate: Rate) -> Bucket:
+    interval = -(-rate.period * SECOND // rate.limit)
+    burst = rate.limit * interval
+    return Bucket(rate, interval, burst, -(-burst // SECOND) + GRACE)
 
 
-def _burst(rate: Rate) -> int:
-    """Return the microseconds in which an empty bucket fills."""
-    return rate.limit * _interval(rate)
-
-
-def _standing(rate: Rate, filling: int, cost: int) -> Standing:
+def _standing(bucket: Bucket, filling: int, cost: int) -> Standing:
     """Return where a rate stands whose bucket is full in so many microseconds."""
-    room = _burst(rate) - filling
-    wait = max(0, cost * _interval(rate) - room)
-    return Standing(rate, max(0, room // _interval(rate)), filling / SECOND, wait / SECOND)
+    rate, interval, burst, _ = bucket
+    room = burst - filling
+    wait = max(0, cost * interval - room)
+    return Standing(rate, max(0, room // interval), filling / SECOND, wait / SECOND)
