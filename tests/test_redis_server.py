@@ -7,7 +7,7 @@ import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -16,7 +16,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from django_counter import CounterConfigError
+from django_counter.backends.redis import server as server_module
 from django_counter.backends.redis.server import Server, pool_of
+from tests.faults.watch import LIMIT_SECONDS, admin_of, eventually
 from tests.servers import ServerProcess
 
 SECRET = "planted-secret"
@@ -178,6 +180,20 @@ def test_a_call_without_time_left_does_not_connect(make_server: MakeServer) -> N
         make_server().connect(monotonic() - 1)
 
 
+def test_what_has_connected_too_late_is_closed(
+    make_server: MakeServer, valkey: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(valkey.url)
+    deadline = monotonic() + LIMIT_SECONDS
+    times = iter([deadline - 1, deadline])
+    monkeypatch.setattr(server_module, "monotonic", lambda: next(times))
+    with pytest.raises(TimeoutError, match="no time is left to send"):
+        server.connect(deadline)
+    name = server._options["client_name"]
+    with admin_of(valkey) as admin:
+        assert eventually(lambda: name not in [each["name"] for each in admin.client_list()])
+
+
 @pytest.fixture
 def found(
     make_server: MakeServer, valkey: ServerProcess, monkeypatch: pytest.MonkeyPatch
@@ -193,6 +209,22 @@ def test_sentinel_is_asked_where_the_master_is(found: Server, valkey: ServerProc
     connection = found.connect(monotonic() + 1)
     try:
         assert connection._connection.port == valkey.port
+    finally:
+        connection.close()
+
+
+def test_the_time_that_sentinels_took_is_not_there_to_connect(
+    found: Server, valkey: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(deadline: float) -> tuple[str, int]:
+        sleep(0.05)
+        return "127.0.0.1", valkey.port
+
+    monkeypatch.setattr(found._sentinels, "master", slow)
+    connection = found.connect(monotonic() + 1)
+    try:
+        assert connection._connection.socket_connect_timeout <= 0.95
+        assert connection._connection.socket_timeout <= 0.95
     finally:
         connection.close()
 

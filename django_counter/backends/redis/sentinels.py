@@ -6,8 +6,8 @@ from typing import Any
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
+from django_counter.backends.redis.deadline import connection_by
 from django_counter.backends.redis.options import connection_options
-from django_counter.backends.redis.packer import connection_by
 from django_counter.backends.redis.topology import Address
 
 
@@ -30,15 +30,14 @@ class Sentinels:
         """Return where the master is; raise one of DRIVER_ERRORS.
 
         `deadline` is by time.monotonic(). Each has its share of the time until then, so that one
-        that hangs leaves some to the others; its own socket_timeout, if that is shorter.
+        that hangs leaves some to the others.
         """
         failure: Exception | None = None
         for number, pool in enumerate(self._pools):
             now = monotonic()
             share = (deadline - now) / (len(self._pools) - number)
-            seconds = min(share, pool.connection_kwargs.get("socket_timeout") or share)
             try:
-                master = self._ask(pool, now + seconds)
+                master = self._ask(pool, now + share)
             except (ConnectionError, TimeoutError) as error:
                 failure = error
                 continue
@@ -74,16 +73,19 @@ class Sentinels:
 
 
 class Discovery:
-    """What a SentinelManagedConnection asks where its master is, in place of redis-py's pool."""
+    """What a connection of an unknown class asks where its master is, in place of redis-py's pool.
+
+    It may ask whenever it connects again, each time for so many seconds.
+    """
 
     is_master = True  # a replica's answers are old
 
-    def __init__(self, sentinels: Sentinels, deadline: float) -> None:
+    def __init__(self, sentinels: Sentinels, timeout: float) -> None:
         self.service_name = sentinels.service_name
         self.check_connection = sentinels.check_connection
         self._sentinels = sentinels
-        self._deadline = deadline
+        self._timeout = timeout
 
     def get_master_address(self) -> Address:
         """See Sentinels.master()."""
-        return self._sentinels.master(self._deadline)
+        return self._sentinels.master(monotonic() + self._timeout)

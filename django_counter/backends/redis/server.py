@@ -26,8 +26,8 @@ from django_counter.backends.redis.connection import (
     DriverConnection,
     SocketConnection,
 )
+from django_counter.backends.redis.deadline import connection_by
 from django_counter.backends.redis.options import connection_options
-from django_counter.backends.redis.packer import connection_by
 from django_counter.backends.redis.replication import (
     WAIT_FOR_NONE,
     Confirmation,
@@ -40,13 +40,17 @@ from django_counter.exceptions import CounterConfigError
 
 DEFAULT_TIMEOUT = 1.0  # seconds
 
-# The classes whose sockets the lanes use directly, each with its asynchronous one.
-KNOWN_CLASSES = {
-    driver.Connection: driver_async.Connection,
-    driver.SSLConnection: driver_async.SSLConnection,
-    driver.UnixDomainSocketConnection: driver_async.UnixDomainSocketConnection,
-    sentinel.SentinelManagedConnection: driver_async.Connection,
-    sentinel.SentinelManagedSSLConnection: driver_async.SSLConnection,
+# The classes whose sockets the lanes use directly, each with what is made in its place: Sentinels
+# are asked before, and event loops have their own.
+TCP = driver.Connection, driver_async.Connection
+TLS = driver.SSLConnection, driver_async.SSLConnection
+UNIX = driver.UnixDomainSocketConnection, driver_async.UnixDomainSocketConnection
+KNOWN_CLASSES: dict[Any, tuple[Any, Any]] = {
+    driver.Connection: TCP,
+    driver.SSLConnection: TLS,
+    driver.UnixDomainSocketConnection: UNIX,
+    sentinel.SentinelManagedConnection: TCP,
+    sentinel.SentinelManagedSSLConnection: TLS,
 }
 
 _SYNC_ONLY = {"command_packer", "parser_class"}
@@ -59,7 +63,10 @@ class Server:
     def __init__(self, cache: str, pool: Any, timeout: float | None, replicas: int = 0) -> None:
         self._cache = cache
         options = pool.connection_kwargs
-        self._class = pool.connection_class
+        self.known = pool.connection_class in KNOWN_CLASSES
+        self._class, self._async_class = KNOWN_CLASSES.get(
+            pool.connection_class, (pool.connection_class, None)
+        )
         self.timeout = _seconds(timeout) or options.get("socket_timeout") or DEFAULT_TIMEOUT
         self.confirmation = Confirmation(replicas, self.timeout) if replicas else None
         connect_timeout = options.get("socket_connect_timeout") or self.timeout
@@ -71,7 +78,8 @@ class Server:
         if isinstance(pool, sentinel.SentinelConnectionPool):
             self._sentinels = Sentinels(pool)
             del self._options["connection_pool"]
-        self.known = self._class in KNOWN_CLASSES
+            if not self.known:
+                self._options["connection_pool"] = Discovery(self._sentinels, self.timeout)
         for name in _FILES & self._options.keys():
             if self._options[name] and not Path(self._options[name]).exists():
                 raise CounterConfigError(f"CACHES[{cache!r}]: {name} names a file that is missing")
@@ -90,15 +98,16 @@ class Server:
         """
         if monotonic() >= deadline:
             raise TimeoutError("no time is left to connect")
-        options = self._options
-        if self._sentinels:
-            options = {**options, "connection_pool": Discovery(self._sentinels, deadline)}
-        if not self.known:
-            connection = self._make(self._class, options)
-        else:
-            connection = self._make(partial(connection_by, deadline, self._class), options)
         with self._host_in_error():
+            if not self.known:
+                connection = self._make(self._class, self._options)
+            else:
+                options = {**self._options, **self._address(deadline)}
+                connection = self._make(partial(connection_by, deadline, self._class), options)
             connection.connect()
+        if monotonic() >= deadline:
+            connection.disconnect()
+            raise TimeoutError("no time is left to send")
         if self.confirmation:
             self._try_wait(connection)
             return ConfirmedConnection(self._ours(connection), self.confirmation)
@@ -109,10 +118,8 @@ class Server:
         options = self._async_options()
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
             if self._sentinels:
-                deadline = monotonic() + self.timeout
-                address = await asyncio.to_thread(self._sentinels.master, deadline)
-                options["host"], options["port"] = address
-            connection: AsyncConnection = self._make(KNOWN_CLASSES[self._class], options)
+                options |= await asyncio.to_thread(self._address, monotonic() + self.timeout)
+            connection: AsyncConnection = self._make(self._async_class, options)
             on_failure.push_async_callback(connection.disconnect, nowait=True)
             with self._host_in_error():
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -125,11 +132,15 @@ class Server:
 
     def driver_pool(self) -> AsyncConnectionPool:
         """Return redis-py's own pool of such connections of a known class, to compare with."""
-        options = self._async_options()
-        if self._sentinels:
-            address = self._sentinels.master(monotonic() + self.timeout)
-            options["host"], options["port"] = address
-        return AsyncConnectionPool(KNOWN_CLASSES[self._class], **options)
+        options = self._async_options() | self._address(monotonic() + self.timeout)
+        return AsyncConnectionPool(self._async_class, **options)
+
+    def _address(self, deadline: float) -> dict[str, Any]:
+        """Return the options that Sentinels tell, if there are Sentinels."""
+        if self._sentinels is None:
+            return {}
+        host, port = self._sentinels.master(deadline)
+        return {"host": host, "port": port}
 
     def _async_options(self) -> dict[str, Any]:
         return {name: self._options[name] for name in self._options.keys() - _SYNC_ONLY}

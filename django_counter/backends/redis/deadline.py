@@ -1,4 +1,4 @@
-"""What redis-py's synchronous connections pack their commands with, in place of its own."""
+"""redis-py's synchronous connections, made to end by a deadline what they do."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -18,13 +18,13 @@ class Packer:
 
     def pack(self, *words: str | bytes | int) -> list[bytes]:
         """Return the bytes of a command, which is sent next."""
-        self.connection()._sock.settimeout(seconds_left(self._deadline))
+        self.connection()._sock.settimeout(_seconds_left(self._deadline))
         return [pack(tuple(word if isinstance(word, bytes) else str(word) for word in words))]
 
 
 def connection_by(deadline: float, connection_class: Any, **options: Any) -> Any:
-    """Return a connection, not yet connected, each step of which ends by a deadline."""
-    packer, left = Packer(deadline), seconds_left(deadline)
+    """Return a connection, to be connected now, that packs with a Packer in place of its own."""
+    packer, left = Packer(deadline), _seconds_left(deadline)
     connect_timeout = min(options.get("socket_connect_timeout") or left, left)
     times = {"socket_timeout": left, "socket_connect_timeout": connect_timeout}
     connection = connection_class(**{**options, **times, "command_packer": packer})
@@ -32,6 +32,6 @@ def connection_by(deadline: float, connection_class: Any, **options: Any) -> Any
     return connection
 
 
-def seconds_left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     """Return the seconds until a deadline, at least the one thousandth in which a wait fails."""
     return max(0.001, deadline - monotonic())
