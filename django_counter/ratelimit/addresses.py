@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from python_ipware import IpWare
 
-from django_counter.ratelimit.settings import setting, switches
+from django_counter.ratelimit.settings import current, setting
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -35,7 +35,7 @@ def client_address(request: HttpRequest) -> str:
 
     The network has RATE_LIMIT["IPV6_PREFIX"] bits: a client has all addresses in it.
     """
-    if not switches().trusted_proxies:
+    if not current().trusted_proxies:
         try:
             return _client_at(request.META.get("REMOTE_ADDR") or "")
         except ValueError:
@@ -76,7 +76,7 @@ def client_ip(request: HttpRequest) -> Address | None:
     Where the field is shorter, or that entry is no address, it is REMOTE_ADDR again.
     """
     peer = _peer(request)
-    proxies = switches().trusted_proxies
+    proxies = current().trusted_proxies
     if not proxies:
         return peer
     forwarded = request.META.get(FORWARDED, "")

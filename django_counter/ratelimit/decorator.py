@@ -15,7 +15,7 @@ from django_counter.ratelimit.headers import apply_headers
 from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
-from django_counter.ratelimit.settings import switches
+from django_counter.ratelimit.settings import current
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -61,7 +61,7 @@ def rate_limit(
     def applies(request: HttpRequest) -> bool:
         if counted is not None and request.method not in counted:
             return False
-        return switches().enabled and (when is None or when(request))
+        return current().enabled and (when is None or when(request))
 
     def decorate(view: View) -> View:
         if view.__module__ == "django.utils.decorators":

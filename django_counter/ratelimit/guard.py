@@ -23,7 +23,7 @@ class Hit(NamedTuple):
     """A request at a limit."""
 
     decision: Decision
-    decisions: list[Decision]  # on the request so far: request.rate_limits
+    decisions: list[Decision]  # request.rate_limits, to which later ones are added
     identity: str
     cost: int  # that this hit asked for: nothing where the request was counted before
 
@@ -45,7 +45,7 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self.cost if isinstance(self.cost, int) else self._cost_of(self.cost, request)
+        cost = self._cost_of(request)
         decision = outages.hit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             rate_limited.send_robust(
@@ -61,7 +61,7 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self.cost if isinstance(self.cost, int) else self._cost_of(self.cost, request)
+        cost = self._cost_of(request)
         decision = await outages.ahit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             await rate_limited.asend_robust(
@@ -91,8 +91,10 @@ class Guard:
                 return Hit(decision, decisions, identity, 0)
         return None
 
-    def _cost_of(self, asked: Callable[[HttpRequest], int], request: HttpRequest) -> int:
-        cost = asked(request)
+    def _cost_of(self, request: HttpRequest) -> int:
+        if isinstance(self.cost, int):
+            return self.cost
+        cost = self.cost(request)
         if isinstance(cost, int) and cost > self.limit.largest_cost:
             raise BadRequest(f"a cost of {cost} can never be allowed by {self.limit!r}")
         return cost

@@ -7,8 +7,6 @@ fields (RFC 9651). `X-RateLimit-*` are the ones that many APIs had before.
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import filterfalse
-from operator import attrgetter
 
 import http_sf
 from django.http import HttpResponseBase
@@ -16,10 +14,9 @@ from django.http import HttpResponseBase
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision, Standing
 from django_counter.ratelimit.rates import Rate
-from django_counter.ratelimit.settings import switches
+from django_counter.ratelimit.settings import current
 
 INTEGER_MAX = 999_999_999_999_999  # RFC 9651, section 3.3.1
-_degraded = attrgetter("degraded")
 
 
 def apply_headers(response: HttpResponseBase, decisions: Sequence[Decision]) -> None:
@@ -28,10 +25,10 @@ def apply_headers(response: HttpResponseBase, decisions: Sequence[Decision]) -> 
     A response 429 to a denied hit gets Retry-After, if it has none of its own. Decisions made
     while the counters were away are left out: their numbers are made up.
     """
-    known = [*filterfalse(_degraded, decisions)]
+    known = [decision for decision in decisions if not decision.degraded]
     if not known:
         return
-    style = switches().headers
+    style = current().headers
     if style in ("standard", "both"):
         _apply_standard(response, known)
     if style in ("legacy", "both"):

@@ -20,7 +20,7 @@ from django_counter.ratelimit.decisions import Decision, Standing, decide
 from django_counter.ratelimit.deny_cache import MAX_IDENTITY, DenyCache
 from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
 from django_counter.ratelimit.rates import parse_rate
-from django_counter.ratelimit.settings import switches
+from django_counter.ratelimit.settings import current
 from django_counter.ratelimit.statistics import statistics
 from django_counter.values import Entry
 
@@ -113,7 +113,7 @@ class RateLimit:
 
     def peek(self, identity: str) -> Decision:
         """Return what a hit of cost 1 would be answered, and draw nothing."""
-        if not switches().enabled:
+        if not current().enabled:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
@@ -123,7 +123,7 @@ class RateLimit:
 
     async def apeek(self, identity: str) -> Decision:
         """See peek()."""
-        if not switches().enabled:
+        if not current().enabled:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
@@ -137,7 +137,7 @@ class RateLimit:
         A hit of a window that has ended frees nothing in the present one.
         """
         self._check_cost(cost)
-        if not switches().enabled:
+        if not current().enabled:
             return
         then = clock.now() if at is None else at
         self._algorithm.refund(self._counters[self.using], self._place(identity), cost, then)
@@ -146,7 +146,7 @@ class RateLimit:
     async def arefund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
         """See refund()."""
         self._check_cost(cost)
-        if not switches().enabled:
+        if not current().enabled:
             return
         then = clock.now() if at is None else at
         await self._algorithm.arefund(self._counters[self.using], self._place(identity), cost, then)
@@ -190,14 +190,14 @@ class RateLimit:
         """Return a decision that needs no counter, or else the place where one is made."""
         if type(cost) is not int or not 0 < cost <= self.largest_cost:
             self._check_cost(cost)
-        on = switches()
-        if not on.enabled:
+        settings = current()
+        if not settings.enabled:
             return self.whole(identity)
         # With an idempotency key, it may have been allowed before the denial.
         if self._denials and idempotency_key is None:
             denial = self._denials.known(identity, cost, now)
             if denial is not None:
-                if on.statistics and self.counted:
+                if settings.statistics and self.counted:
                     statistics.add(self.using, denial, now)
                 return denial
         if type(identity) is str and (place := self._places.get(identity)):
@@ -228,10 +228,10 @@ class RateLimit:
 
     def _decide(self, identity: str, place: Place, cost: int, now: float, draw: Draw) -> Decision:
         decision = decide(self.name, place.digest, now, *draw)
-        on = switches()
-        if on.deny_cache and not decision.allowed:
-            self._denials.add(identity, cost, decision, now, on.deny_cache)
-        if on.statistics and self.counted:
+        settings = current()
+        if settings.deny_cache and not decision.allowed:
+            self._denials.add(identity, cost, decision, now, settings.deny_cache)
+        if settings.statistics and self.counted:
             statistics.add(self.using, decision, now)
         return decision
 

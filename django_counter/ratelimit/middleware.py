@@ -13,7 +13,7 @@ from django_counter.ratelimit.guard import Guard, arefusal, decisions_of, refusa
 from django_counter.ratelimit.headers import apply_headers
 from django_counter.ratelimit.identity import aload_user, load_user, parse_identity
 from django_counter.ratelimit.limit import RateLimit
-from django_counter.ratelimit.settings import setting, switches
+from django_counter.ratelimit.settings import current, setting
 
 NAME = "site"
 
@@ -93,7 +93,7 @@ def site_guard() -> Guard | None:
 
 def _guard_before(view: Callable[..., Any], request: HttpRequest) -> Guard | None:
     """Return what stands between a view and a request, None where nothing does."""
-    if not switches().enabled or getattr(view, "rate_limit_exempt", False):
+    if not current().enabled or getattr(view, "rate_limit_exempt", False):
         return None
     guard = site_guard()
     return None if guard is None or _network_passes(request) else guard

@@ -26,7 +26,7 @@ def setting(name: str) -> Any:
     return _settings()[name]
 
 
-class Switches(NamedTuple):
+class Current(NamedTuple):
     """The settings that every limited request asks for."""
 
     enabled: bool
@@ -37,15 +37,21 @@ class Switches(NamedTuple):
 
 
 @cache
-def switches() -> Switches:
-    """Return what is on."""
-    return Switches(*(setting(name.upper()) for name in Switches._fields))
+def current() -> Current:
+    """Return them as they are now."""
+    return Current(
+        enabled=setting("ENABLED"),
+        statistics=setting("STATISTICS"),
+        deny_cache=setting("DENY_CACHE"),
+        headers=setting("HEADERS"),
+        trusted_proxies=setting("TRUSTED_PROXIES"),
+    )
 
 
 def forget() -> None:
     """Read RATE_LIMIT anew: it has changed."""
     _settings.cache_clear()
-    switches.cache_clear()
+    current.cache_clear()
 
 
 @cache  # a look at Django's settings costs microseconds, and a hit takes several

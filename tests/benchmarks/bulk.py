@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Section:
         **{f"multi_get {n:,} / floor": each.times(MULTI_GET, MGET) for n, each in reads.items()},
         "pipeline / multi_increment": increments.times(PIPELINE, MULTI_INCREMENT),
         "pipeline / batch": increments.times(PIPELINE, BATCH),
-        "pipeline": increments.times(PIPELINE, INCRBYS),
+        "pipeline / raw": increments.times(PIPELINE, INCRBYS),
         "direct / buffered": hot.times(DIRECT, BUFFERED),
     }
     return section

@@ -120,11 +120,11 @@ def figures(rounds: Rounds, kind: str) -> dict[str, Any]:
     fastest = rounds.fastest(peers)
     return {
         f"{kind} / raw EVALSHA": rounds.times(OURS, FLOOR),
-        f"{kind}: fastest peer": fastest,
-        f"{kind}: peer / hit": rounds.times(fastest, OURS),
-        f"{kind}: peer": rounds.times(fastest, FLOOR),
-        f"{kind}: ratelimit / hit": rounds.times(DJANGO_RATELIMIT, OURS),
-        f"{kind}: ratelimit": rounds.times(DJANGO_RATELIMIT, FLOOR),
+        f"peer, {kind}": fastest,
+        f"peer / {kind}": rounds.times(fastest, OURS),
+        f"peer / raw {kind}": rounds.times(fastest, FLOOR),
+        f"ratelimit / {kind}": rounds.times(DJANGO_RATELIMIT, OURS),
+        f"ratelimit / raw {kind}": rounds.times(DJANGO_RATELIMIT, FLOOR),
     }
 
 

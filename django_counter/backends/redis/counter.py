@@ -453,7 +453,7 @@ class RedisCounter(Counter):
             places.append(token_name(self._prefix, once))
             words += token_call(once), self._window, str(int(once.refusals)), self._rewrites
         command = ("EVALSHA", script.digest, str(len(places)), *places, *words)
-        key, packed = ", ".join(keys), pack(command)
+        key, packed = ", ".join(keys), pack(command)  # here, for take() remembers the call
         return Call(command, operation, key, parse, value, safe, script, bool(once), packed)
 
 
