@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 import redis
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
 
 from django_counter import CounterConfigError, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
@@ -133,6 +138,22 @@ def test_a_master_that_sentinel_does_not_know_is_unavailable(
     watched.sentinel.command("SENTINEL", "REMOVE", "counters")
     with pytest.raises(CounterUnavailable):
         call(counter, "increment", "key")
+
+
+class OtherConnection(SentinelManagedConnection):
+    """One of a class that the lanes do not know."""
+
+
+def test_connections_of_another_class_reach_the_master(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    watched.promote(watched.first)
+    options = sentinels.options_of(watched.sentinel)
+    options["CONNECTION_POOL_KWARGS"] = {"connection_class": OtherConnection}
+    counter = make_counter(sentinels.URL, **options)
+    assert call(counter, "increment", "key") == 1
+    with admin_of(watched.first) as master:
+        assert master.get(f"{counter.alias}:key") == "1"
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
