@@ -93,8 +93,8 @@ class Server:
     def connect(self, deadline: float) -> Connection:
         """Return a new connection; raise one of DRIVER_ERRORS, or CounterConfigError.
 
-        `deadline` is by time.monotonic(). The name of a host, and connections of unknown classes,
-        may take longer.
+        `deadline` is by time.monotonic(). The name of a host, each of several addresses, a TLS
+        handshake after a slow connect, and connections of unknown classes may take longer.
         """
         if monotonic() >= deadline:
             raise TimeoutError("no time is left to connect")
