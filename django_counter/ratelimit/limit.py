@@ -88,7 +88,7 @@ class RateLimit:
         what the first one left. A denied one is decided anew. The same key with another cost is
         a CounterIdempotencyError.
         """
-        if type(cost) is int and cost == 0:
+        if cost == 0 and type(cost) is int:
             return self.peek(identity)
         now = clock.now()
         found = self._find(identity, cost, now, idempotency_key)
@@ -101,7 +101,7 @@ class RateLimit:
         self, identity: str, cost: int = 1, *, idempotency_key: str | None = None
     ) -> Decision:
         """See hit()."""
-        if type(cost) is int and cost == 0:
+        if cost == 0 and type(cost) is int:
             return await self.apeek(identity)
         now = clock.now()
         found = self._find(identity, cost, now, idempotency_key)
