@@ -206,7 +206,7 @@ def found(
 
 
 def test_sentinel_is_asked_where_the_master_is(found: Server, valkey: ServerProcess) -> None:
-    connection = found.connect(monotonic() + 1)
+    connection = found.connect(monotonic() + LIMIT_SECONDS)
     try:
         assert connection._connection.port == valkey.port
     finally:
@@ -221,10 +221,9 @@ def test_the_time_that_sentinels_took_is_not_there_to_connect(
         return "127.0.0.1", valkey.port
 
     monkeypatch.setattr(found._sentinels, "master", slow)
-    connection = found.connect(monotonic() + 1)
+    connection = found.connect(monotonic() + LIMIT_SECONDS)
     try:
-        assert connection._connection.socket_connect_timeout <= 0.95
-        assert connection._connection.socket_timeout <= 0.95
+        assert connection._connection.socket_timeout <= LIMIT_SECONDS - 0.05
     finally:
         connection.close()
 

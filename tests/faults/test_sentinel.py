@@ -254,7 +254,7 @@ def test_a_sentinel_that_hangs_leaves_time_to_the_next(
 ) -> None:
     watched.promote(watched.first)
     options = sentinels.options_of(hung, watched.sentinel)
-    assert call(make_counter(sentinels.URL, timeout=2, **options), "increment", "key") == 1
+    assert call(make_counter(sentinels.URL, timeout=4, **options), "increment", "key") == 1
 
 
 def test_each_sentinel_has_its_share_of_the_time_that_is_left(given: list[float]) -> None:
