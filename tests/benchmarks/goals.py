@@ -55,7 +55,7 @@ GOALS = (
         "added to a request", "views", "ours / ratelimit", "<=", 0.35, RATELIMIT, "raw / ratelimit"
     ),
     Goal("from 1 to 10 million keys", "growth", "cost 10M / 1M", "<=", 1.1, "x the cost per call"),
-    Goal("", "growth", "scan 10M / 1M", "<=", 11, "x the CPU of a scan"),
+    Goal("", "growth", "scan 10M / 1M", "<=", 11, "x the CPU of a scan", "raw scan 10M / 1M"),
     Goal("10 million calls", "growth", "client growth, MiB", "<=", 1, "MiB more of the client"),
 )
 
