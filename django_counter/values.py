@@ -12,6 +12,10 @@ TTL_MAX = 36_525 * 86_400  # seconds: 100 years
 
 Ttl: TypeAlias = float | timedelta | None
 
+# Makes a NamedTuple of a tuple of all its fields. Its own way there is a function of Python, which
+# a call between two waits feels.
+new = tuple.__new__
+
 
 class DecrementResult(NamedTuple):
     """What a conditional decrement found and did."""

@@ -1,6 +1,8 @@
 """The synchronous lane: its stack of idle connections, and what goes over them."""
 
+import errno
 import math
+import mmap
 import os
 import socket
 import sys
@@ -199,8 +201,28 @@ def ended_well(child: int) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+class CannotWipe(mmap.mmap):
+    """Memory of a kernel that is older than what the mark asks of it."""
+
+    def madvise(self, *arguments: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.fixture(params=["wiped", "old kernel", "no Linux"])
+def marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way in which a fork may be noticed."""
+    if request.param == "old kernel":
+        monkeypatch.setattr("django_counter.backends.redis.fork.mmap.mmap", CannotWipe)
+    elif request.param == "no Linux":
+        monkeypatch.setattr("django_counter.backends.redis.fork.sys.platform", "darwin")
+
+
 @pytest.mark.figure("close, fork, restart")
-def test_a_child_counts_beside_its_parent(counter: RedisCounter) -> None:
+@pytest.mark.usefixtures("marked")
+def test_a_child_counts_beside_its_parent(
+    make_counter: Callable[..., RedisCounter], valkey: ServerProcess
+) -> None:
+    counter = make_counter(valkey.url)
     counter.increment("key")
     child = in_a_child(lambda: [counter.increment("key") for _ in range(500)])
     for _ in range(500):

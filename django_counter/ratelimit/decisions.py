@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from django_counter.ratelimit.rates import Rate
+from django_counter.values import new
 
 
 class Standing(NamedTuple):
@@ -85,8 +86,9 @@ def decide(
     if allowed:
         retry_after = 0.0
     limit = rate.limit
-    return Decision(
-        allowed, limit, remaining, reset_after, retry_after, name, identity, at, standings
+    return new(
+        Decision,
+        (allowed, limit, remaining, reset_after, retry_after, name, identity, at, standings, None),
     )
 
 

@@ -42,9 +42,9 @@ Place: TypeAlias = tuple[Any, ...]  # an alias, and what minute_key() or identit
 Sums: TypeAlias = dict[Place, int]
 
 
-def minute_key(name: str, allowed: bool, minute: int) -> str:
+def minute_key(name: str, allowed: bool, minute: float) -> str:
     """Return the key of the hits of a limit in a minute, which is counted from 1970."""
-    return f"{PREFIX}{{{name}}}:{'allowed' if allowed else 'denied'}:{minute}"
+    return f"{PREFIX}{{{name}}}:{'allowed' if allowed else 'denied'}:{minute:.0f}"
 
 
 def identity_key(name: str, identity: str) -> str:
@@ -100,10 +100,8 @@ class Statistics:
             kept = self._send(minutes.items(), minute_key, MINUTES_TTL, away)
             kept_identities = self._send(most, identity_key, IDENTITIES_TTL, away)
             with self._lock:
-                for place, amount in kept:
-                    _add(self._minutes, place, amount, MAX_MINUTES)
-                for place, amount in kept_identities:
-                    _add(self._identities, place, amount, MAX_IDENTITIES)
+                _merge(self._minutes, kept, MAX_MINUTES)
+                _merge(self._identities, kept_identities, MAX_IDENTITIES)
 
     def forget(self) -> None:
         """Drop what waits, once what is being sent has gone."""
@@ -116,16 +114,10 @@ class Statistics:
             while True:
                 decided.append(self._decided.popleft())
         # Counted first, in C, and then put to what waits: many decisions, and few that differ.
-        alike = Tally(
-            [
-                (alias, each.name, now // 60, None if each.allowed else each.identity)
-                for alias, each, now in decided
-            ]
-        )
-        for (alias, name, minute, denied), amount in alike.items():
-            _add(self._minutes, (alias, name, denied is None, int(minute)), amount, MAX_MINUTES)
-            if denied is not None:
-                _add(self._identities, (alias, name, denied), amount, MAX_IDENTITIES)
+        hits = [(alias, hit.name, hit.allowed, now // 60) for alias, hit, now in decided]
+        denied = [(alias, hit.name, hit.identity) for alias, hit, _ in decided if not hit.allowed]
+        _merge(self._minutes, Tally(hits), MAX_MINUTES)
+        _merge(self._identities, Tally(denied), MAX_IDENTITIES)
 
     def _send(
         self,
@@ -133,23 +125,23 @@ class Statistics:
         key_of: Callable[..., str],
         ttl: float,
         away: set[str],
-    ) -> list[tuple[Place, int]]:
+    ) -> Sums:
         """Send to all aliases but those away, and note these; return what is to be kept."""
         by_alias: dict[str, dict[str, tuple[Place, int]]] = {}
         for place, amount in sums:
             alias, *parts = place
             by_alias.setdefault(alias, {})[key_of(*parts)] = place, amount
-        kept: list[tuple[Place, int]] = []
+        kept: Sums = {}
         for alias, named in by_alias.items():
             if alias in away:
-                kept += named.values()
+                kept |= named.values()
                 continue
             values = {key: amount for key, (_, amount) in named.items()}
             for key, error in _failures(alias, values, ttl).items():
                 if isinstance(error, CounterUnavailable | CounterConfigError):
                     self._log.error("Statistics wait to be sent: %s", type(error).__name__)
                     away.add(alias)
-                    kept.append(named[key])
+                    kept |= [named[key]]
                 else:
                     self._log.error("Statistics may be lost: %s", type(error).__name__)
         return kept
@@ -179,9 +171,10 @@ def _failures(alias: str, values: dict[str, int], ttl: float) -> dict[str, Count
     return {}
 
 
-def _add(sums: Sums, place: Place, amount: int, most: int) -> None:
-    if place in sums or len(sums) < most:
-        sums[place] = sums.get(place, 0) + amount
+def _merge(sums: Sums, more: Sums, most: int) -> None:
+    for place, amount in more.items():
+        if place in sums or len(sums) < most:
+            sums[place] = sums.get(place, 0) + amount
 
 
 statistics = Statistics()

@@ -142,6 +142,9 @@ def test_the_floor_is_the_callers_at_each_call(counter: Counter, key: str) -> No
 
 def test_take_is_exact_over_int64(counter: Counter, key: str) -> None:
     for limit, floor, cost, left in [
+        (10**14 - 1, 0, 1, 10**14 - 2),
+        (10**14, 0, 1, 10**14 - 1),
+        (10**14, 0, 10**14, 0),
         (INT64_MAX, 0, INT64_MAX, 0),
         (INT64_MAX, 0, 1, INT64_MAX - 1),
         (INT64_MAX, INT64_MAX - 1, 1, INT64_MAX - 1),

@@ -47,6 +47,7 @@ from django_counter.values import (
     Timer,
     TimerResult,
     Ttl,
+    new,
 )
 
 SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")
@@ -561,6 +562,8 @@ def _answered(
 
 
 def _decremented(reply: Reply, key: str) -> DecrementResult:
+    if type(reply) is not list:  # see draw.lua
+        return DecrementResult(int(reply), True, type(reply) is int)
     drawn, left = reply
     if left == b"":
         return DecrementResult(0, existed=False, success=False)
@@ -568,9 +571,8 @@ def _decremented(reply: Reply, key: str) -> DecrementResult:
 
 
 def _taken(reply: Reply, key: str) -> list[DecrementResult]:
-    if len(reply) == 2:  # one budget: what follows would cost a hit more than the rest of it
-        drawn, left = reply
-        return [DecrementResult(int(left), True, drawn == 1)]
+    if type(reply) is not list:  # see draw.lua
+        return [new(DecrementResult, (int(reply), True, type(reply) is int))]
     drawn, *values = reply
     return [DecrementResult(int(each), True, drawn == 1) for each in values]
 

@@ -1,6 +1,5 @@
 """The way of synchronous calls to the server: a stack of idle connections."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic, sleep
@@ -25,6 +24,7 @@ from django_counter.backends.redis.errors import (
     replaced,
     reply_lost,
 )
+from django_counter.backends.redis.fork import fork_mark
 from django_counter.backends.redis.server import Server
 from django_counter.exceptions import CounterConfigError, CounterError
 
@@ -39,7 +39,8 @@ class Lane:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._idle: deque[Connection] = deque()
-        self._pid = os.getpid()
+        self._mark = fork_mark()
+        self._mark[0] = 1
 
     def call(self, call: Call[Answer]) -> Answer:
         """Return the answer; raise a CounterError. What may have been applied is not sent again."""
@@ -173,9 +174,9 @@ class Lane:
 
     def _pop(self) -> Connection | None:
         """Return an idle connection, dropping those that the server has closed meanwhile."""
-        if self._pid != os.getpid():  # a fork: these connections are the parent's
+        if not self._mark[0]:  # a fork: these connections are the parent's
             self._idle = deque()
-            self._pid = os.getpid()
+            self._mark[0] = 1
         now = monotonic()
         while True:
             try:

@@ -16,7 +16,8 @@ class Script(NamedTuple):
 @cache
 def script(name: str) -> Script:
     """Return a script of the folder lua/ by the name of its file."""
-    return _script(_source(name))
+    source = _source(name)
+    return _script(_source("draw") + source if name == "take" else source)
 
 
 @cache

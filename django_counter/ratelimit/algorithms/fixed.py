@@ -9,7 +9,7 @@ from django_counter.base import Counter
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.places import Place, Window
 from django_counter.ratelimit.decisions import Standing
-from django_counter.values import DecrementResult
+from django_counter.values import DecrementResult, new
 
 
 class FixedWindow(Algorithm):
@@ -72,4 +72,4 @@ def _drawn(
 def _standing(window: Window, value: int, cost: int, moment: int) -> Standing:
     remaining = value if value > 0 else 0
     left = (window.end - moment) / 1000
-    return Standing(window.rate, remaining, left, 0.0 if remaining >= cost else left)
+    return new(Standing, (window.rate, remaining, left, 0.0 if remaining >= cost else left))
