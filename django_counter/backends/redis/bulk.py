@@ -55,7 +55,7 @@ class Increments:
             return pack_all(self._commands(keys, values))
         starts = _starts("*3\r\n$6\r\nINCRBY", self._prefix, keys)
         ends = {value: f"\r\n${len(text := str(value))}\r\n{text}\r\n" for value in {*values}}
-        return _joined(starts, keys, [ends[value] for value in values]).encode()
+        return _joined(starts, keys, list(map(ends.__getitem__, values))).encode()
 
     def _commands(self, keys: Sequence[str], values: Sequence[int]) -> list[Command]:
         prefix = self._prefix
@@ -105,7 +105,7 @@ def _starts(before: str, prefix: str, keys: Sequence[str]) -> list[str]:
     starts = {
         length: f"{before}\r\n${len(prefix) + length}\r\n{prefix}" for length in {*map(len, keys)}
     }
-    return [starts[len(key)] for key in keys]
+    return list(map(starts.__getitem__, map(len, keys)))
 
 
 def _joined(*columns: Sequence[str]) -> str:

@@ -103,8 +103,10 @@ class SocketConnection:
             if not data:
                 raise ConnectionResetError("the server closed the connection")
             self._reader.feed(data)
-            came = iter(self._reader.gets, INCOMPLETE)
-            replies += [each for each in came if type(each) is not hiredis.PushNotification]
+            came = list(iter(self._reader.gets, INCOMPLETE))
+            if hiredis.PushNotification in {*map(type, came)}:
+                came = [each for each in came if type(each) is not hiredis.PushNotification]
+            replies += came
 
     def stale(self) -> bool:
         return bool(self._poll.poll(0))

@@ -188,11 +188,11 @@ class RedisCounter(Counter):
         idempotency_key: str | None,
     ) -> Call[int]:
         duration = milliseconds(ttl)
-        call = once(idempotency_key, key, operation, value, duration)
+        token = once(idempotency_key, key, operation, value, duration)
         if duration is None:
-            return self._run("add", [key], [str(amount)], operation, _integer, value, once=call)
+            return self._run("add", [key], [str(amount)], operation, _integer, value, once=token)
         words = [str(amount), str(duration)]
-        return self._run("increment", [key], words, operation, _integer, value, once=call)
+        return self._run("increment", [key], words, operation, _integer, value, once=token)
 
     def decrement_if_exists(
         self, key: str, value: int = 1, *, idempotency_key: str | None = None
@@ -210,9 +210,9 @@ class RedisCounter(Counter):
         check_key(key)
         value = checked_amount(value)
         operation = "decrement_if_exists"
-        call = once(idempotency_key, key, operation, value)
+        token = once(idempotency_key, key, operation, value)
         words = [str(value), "", "", str(value)]
-        return self._run("take", [key], words, operation, _decremented, value, once=call)
+        return self._run("take", [key], words, operation, _decremented, value, once=token)
 
     def set_if_not_exists(self, key: str, value: int, ttl: Ttl = None) -> bool:
         return self._lane.call(self._set_if_not_exists(key, value, ttl))
@@ -261,9 +261,9 @@ class RedisCounter(Counter):
         for _, limit, ttl, floor, _ in checked:
             words += str(limit), _milliseconds(ttl), str(cost + floor)
         keys = [budget.key for budget in checked]
-        once = take_once(idempotency_key, checked, cost)
-        call = self._run("take", keys, words, "take", _taken, cost, once=once)
-        if type(budgets) is tuple and once is None:
+        token = take_once(idempotency_key, checked, cost)
+        call = self._run("take", keys, words, "take", _taken, cost, once=token)
+        if type(budgets) is tuple and token is None:
             _remember(self._latest_takes, id(budgets), (budgets, call))
         return call
 
@@ -302,8 +302,8 @@ class RedisCounter(Counter):
             distance = min(cost * timer.step, TIMER_MAX + 1)  # either is too far
             words += str(timer.start), str(distance), str(timer.ceiling), _milliseconds(timer.ttl)
         keys = [timer.key for timer in timers]
-        call = advance_once(idempotency_key, timers, cost)
-        return self._run("advance", keys, words, "advance", _advanced, cost, once=call)
+        token = advance_once(idempotency_key, timers, cost)
+        return self._run("advance", keys, words, "advance", _advanced, cost, once=token)
 
     def set(self, key: str, value: int, ttl: Ttl = None, *, if_equal: int | None = None) -> bool:
         return self._lane.call(self._set(key, value, ttl, if_equal))
