@@ -167,12 +167,27 @@ class TestRoute:
             route.go_on(ConnectionRefusedError())
         assert not topology.known or route.node
 
+    def test_a_node_that_is_known_to_have_the_slot_no_more_is_not_doubted(
+        self, topology: Topology
+    ) -> None:
+        route = Route(get("key"), topology)
+        topology.move(route.slot, Address("three", 5))
+        assert route.doubt_node(ConnectionRefusedError())
+        assert topology.known
+
+    def test_what_is_known_of_a_slot_without_a_node_is_doubted(self, topology: Topology) -> None:
+        topology.learn([], ASKED)
+        nodes = list(topology.nodes)
+        assert Route(get("key"), topology).doubt_node(driver.ClusterDownError("down"))
+        assert not topology.known
+        assert topology.nodes == nodes
+
     @pytest.mark.parametrize("safe", [True, False])
     def test_a_lost_reply_is_asked_for_again_only_when_it_is_safe(
         self, topology: Topology, safe: bool
     ) -> None:
         route = Route(get("key")._replace(safe=safe), topology)
-        assert route.may_have_moved(ReplyLost()) is safe
+        assert route.doubt_node(ReplyLost()) is safe
 
 
 def test_calls_at_once_bring_each_script_once() -> None:

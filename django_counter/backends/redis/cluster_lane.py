@@ -115,7 +115,7 @@ class ClusterLane:
 
     def _go_on(self, route: Route, error: Exception, deadline: float) -> Reply:
         while True:
-            if route.may_have_moved(error):
+            if route.doubt_node(error) and not self._topology.known:
                 with suppress(CounterUnavailable):  # the error itself tells more
                     self._learn(route.call, deadline)
             route.go_on(error)
@@ -253,7 +253,7 @@ class AsyncClusterLane:
 
     async def _go_on(self, route: Route, error: Exception, deadline: float) -> Reply:
         while True:
-            if route.may_have_moved(error):
+            if route.doubt_node(error) and not self._topology.known:
                 with suppress(CounterUnavailable):
                     await self._learn(route.call, deadline)
             route.go_on(error)

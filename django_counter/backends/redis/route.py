@@ -31,11 +31,14 @@ class Route:
         self._topology = topology
         self._redirections = 0
 
-    def may_have_moved(self, error: Exception) -> bool:
-        """Say whether the call was not applied, as its node is not there any more."""
+    def doubt_node(self, error: Exception) -> bool:
+        """Doubt that the node has the slot where it is not there; say whether to look for another.
+
+        A node that is known to have it no more, as another call has found out, is in no doubt.
+        """
         if not unreachable(error):
             return False
-        if self.node:
+        if self.node == self._topology.master(self.slot):
             self._topology.doubt(self.node)
         return self.call.safe or self.call.once or not isinstance(error, ReplyLost)
 

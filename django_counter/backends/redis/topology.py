@@ -52,9 +52,10 @@ class Topology:
         self.nodes = list(dict.fromkeys([asked, *self.masters(), *replicas, *self._seeds]))
         self.known = True
 
-    def doubt(self, node: Address) -> None:
-        """Note that a node does not answer: its slots may be elsewhere by now."""
-        self.nodes = [*(each for each in self.nodes if each != node), node]
+    def doubt(self, node: Address | None) -> None:
+        """Note that a node does not answer, or that a slot has none: it may be elsewhere by now."""
+        if node:
+            self.nodes = [*(each for each in self.nodes if each != node), node]
         self.known = False
 
     def move(self, slot: int, address: Address) -> None:

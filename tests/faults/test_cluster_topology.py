@@ -1,0 +1,74 @@
+"""How often a cluster is asked where its slots are, seen by a proxy before its one node."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from django_counter.backends.redis import RedisCounter
+from django_counter.backends.redis.cluster_lane import AsyncClusterLane, ClusterLane
+from django_counter.backends.redis.topology import Address, Topology
+from django_counter.batch import Operation
+from tests.faults.operations import Caller
+from tests.faults.proxy import Proxy
+from tests.faults.watch import patiently
+from tests.servers import ServerProcess, free_port, valkey_binary
+
+pytest_plugins = ["tests.faults.fixtures"]
+
+INCREMENTS = [Operation("increment", (f"key-{number}", 1, None), {}) for number in range(50)]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[ServerProcess]:
+    """A node that has all slots."""
+    binary = valkey_binary()
+    with ServerProcess(binary, cluster_enabled="yes", cluster_port=str(free_port())) as node:
+        node.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        yield node
+
+
+@pytest.fixture
+def gate(node: ServerProcess) -> Iterator[Proxy]:
+    """What LOCATION names: it tells of the node, which is then called without it."""
+    with Proxy(node.port) as gate:
+        yield gate
+
+
+@pytest.fixture
+def counter(call: Caller, make_counter: Callable[..., RedisCounter], gate: Proxy) -> RedisCounter:
+    """A counter that knows the node."""
+    counter = make_counter([gate.url])
+    assert patiently(lambda: call(counter, "increment", "first")) == 1
+    return counter
+
+
+def topologies(counter: RedisCounter) -> list[Topology]:
+    """Return what both lanes know."""
+    lanes = counter._lane, counter._async_lane
+    return [each._topology for each in lanes if isinstance(each, ClusterLane | AsyncClusterLane)]
+
+
+def let_master_be(address: Address, counter: RedisCounter) -> None:
+    """Let the lanes believe that an address has all slots, as it had before a failover."""
+    for topology in topologies(counter):
+        for slot in range(16384):
+            topology.move(slot, address)
+
+
+def test_a_batch_after_a_failover_asks_once_where_the_slots_are(
+    call: Caller, counter: RedisCounter, gate: Proxy
+) -> None:
+    let_master_be(Address("127.0.0.1", free_port()), counter)
+    gate.commands.clear()
+    assert call(counter, "run_all", INCREMENTS) == [1] * len(INCREMENTS)
+    assert gate.commands == [[b"CLUSTER", b"SLOTS"]]
+
+
+def test_a_slot_that_had_no_node_is_asked_for_again(
+    call: Caller, counter: RedisCounter, gate: Proxy
+) -> None:
+    for topology in topologies(counter):
+        topology.learn([], topology.nodes[0])
+    gate.commands.clear()
+    assert call(counter, "increment", "key") == 1
+    assert gate.commands == [[b"CLUSTER", b"SLOTS"]]
