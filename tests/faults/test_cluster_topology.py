@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from django_counter import CounterUnavailable
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.cluster_lane import AsyncClusterLane, ClusterLane
 from django_counter.backends.redis.topology import Address, Topology
@@ -62,6 +63,37 @@ def test_a_batch_after_a_failover_asks_once_where_the_slots_are(
     gate.commands.clear()
     assert call(counter, "run_all", INCREMENTS) == [1] * len(INCREMENTS)
     assert gate.commands == [[b"CLUSTER", b"SLOTS"]]
+
+
+def test_a_batch_asks_a_cluster_that_is_down_no_more_than_a_call_does(
+    call: Caller, make_counter: Callable[..., RedisCounter], gate: Proxy
+) -> None:
+    counter = make_counter([gate.url])
+    gate.refusing = True
+    asked = []
+    for count in (1, len(INCREMENTS)):
+        before = gate.accepted
+        answers = call(counter, "run_all", INCREMENTS[:count])
+        assert {type(each) for each in answers} == {CounterUnavailable}
+        assert [str(each).split(":")[0] for each in answers][
+            -1
+        ] == f"increment of 'key-{count - 1}'"
+        asked.append(gate.accepted - before)
+    assert asked[0] == asked[1] > 0
+
+
+def test_a_batch_whose_nodes_are_all_gone_looks_once_for_others(
+    call: Caller, counter: RedisCounter, gate: Proxy
+) -> None:
+    let_master_be(Address("127.0.0.1", free_port()), counter)
+    for topology in topologies(counter):
+        topology.nodes = topology.nodes[:1]
+    gate.refusing = True
+    gate.cut_all()
+    before = gate.accepted
+    answers = call(counter, "run_all", INCREMENTS)
+    assert {type(each) for each in answers} == {CounterUnavailable}
+    assert gate.accepted - before <= 2  # the second in place of a connection that was cut
 
 
 def test_a_slot_that_had_no_node_is_asked_for_again(

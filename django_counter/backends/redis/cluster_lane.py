@@ -1,10 +1,9 @@
 """The ways of calls to a cluster: a lane to each of its nodes."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NoReturn
 
 from redis.exceptions import ClusterDownError
 
@@ -32,21 +31,24 @@ class ClusterLane:
     def call(self, call: Call[Answer]) -> Answer:
         """See Lane.call()."""
         deadline = self._deadline()
-        route = self._route(call, deadline)
+        route = route_of(call, self._topology, self._learn(deadline))
         try:
             reply = self._lane(route.node).exchange(call.packed or pack(call.command), deadline)
         except FAILURES as error:
+            self._learn_after({route: error}, deadline)
             reply = self._go_on(route, error, deadline)
         return call.parse(reply, call.key)
 
     def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See Lane.call_all(). Each node gets its calls in one write."""
         deadline = self._deadline()
-        routes = [self._route_or_error(call, deadline) for call in calls]
+        failure = self._learn(deadline)
+        routes = [route_or_error(call, self._topology, failure) for call in calls]
         replies: dict[Route, Reply | Exception] = {}
         for node, group in by_node(routes).items():
             found = self._exchange_all(node, group, deadline)
             replies.update(zip(group, found, strict=True))
+        self._learn_after(replies, deadline)
         return [
             self._settle(route, replies[route], deadline) if isinstance(route, Route) else route
             for route in routes
@@ -62,8 +64,8 @@ class ClusterLane:
 
     def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
-        if not self._topology.known:
-            self._learn(call, self._deadline())
+        if failure := self._learn(self._deadline()):
+            fail_unsent(call, failure)
         master, masters = self._topology.numbered(number)
         try:
             return self._lane(master).call(call), masters
@@ -83,17 +85,6 @@ class ClusterLane:
         if node is None:
             raise ClusterDownError("no node has the slot")
         return self._lanes.get(node) or self._lanes.setdefault(node, Lane(self._server.at(node)))
-
-    def _route(self, call: Call[Any], deadline: float) -> Route:
-        if not self._topology.known:
-            self._learn(call, deadline)
-        return Route(call, self._topology)
-
-    def _route_or_error(self, call: Call[Any], deadline: float) -> Route | CounterError:
-        try:
-            return self._route(call, deadline)
-        except CounterError as error:
-            return error
 
     def _exchange(self, route: Route, deadline: float) -> Reply:
         lane = self._lane(route.node)
@@ -115,9 +106,6 @@ class ClusterLane:
 
     def _go_on(self, route: Route, error: Exception, deadline: float) -> Reply:
         while True:
-            if route.doubt_node(error) and not self._topology.known:
-                with suppress(CounterUnavailable):  # the error itself tells more
-                    self._learn(route.call, deadline)
             route.go_on(error)
             sleep(route.tries.pause)
             if monotonic() >= deadline:
@@ -126,6 +114,7 @@ class ClusterLane:
                 return self._exchange(route, deadline)
             except FAILURES as failure:
                 error = failure
+                self._learn_after({route: error}, deadline)
 
     def _settle(
         self, route: Route, reply: Reply | Exception, deadline: float
@@ -139,10 +128,19 @@ class ClusterLane:
         except CounterError as error:
             return error
 
-    def _learn(self, call: Call[Any], deadline: float) -> None:
-        """Ask one node after the other who has which slots, until one tells."""
+    def _learn_after(self, replies: Mapping[Route, Reply | Exception], deadline: float) -> None:
+        """Learn once where slots are now, if one of these errors calls for it."""
+        if call_for_learning(replies):
+            self._learn(deadline)  # why that fails tells less than the errors themselves
+
+    def _learn(self, deadline: float) -> Exception | None:
+        """Ask the nodes in turn who has which slots, if that is in doubt; return why none told."""
+        if self._topology.known:
+            return None
         failure: Exception = TimeoutError("no time is left")
         for node in self._topology.nodes:
+            if monotonic() >= deadline:
+                break
             try:
                 reply = self._lane(node).exchange(pack(CLUSTER_SLOTS.command), deadline, wait=True)
             except FAILURES as error:
@@ -150,8 +148,8 @@ class ClusterLane:
                 failure = error
             else:
                 self._topology.learn(reply, node)
-                return
-        fail(call._replace(safe=True), failure)
+                return None
+        return failure
 
 
 class AsyncClusterLane:
@@ -165,19 +163,21 @@ class AsyncClusterLane:
     async def call(self, call: Call[Answer]) -> Answer:
         """See AsyncLane.call()."""
         deadline = self._deadline()
-        route = await self._route(call, deadline)
+        route = route_of(call, self._topology, await self._learn(deadline))
         try:
             reply = await self._lane(route.node).exchange(
                 call.packed or pack(call.command), deadline
             )
         except FAILURES as error:
+            await self._learn_after({route: error}, deadline)
             reply = await self._go_on(route, error, deadline)
         return call.parse(reply, call.key)
 
     async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See ClusterLane.call_all(). All nodes are asked at the same time."""
         deadline = self._deadline()
-        routes = [await self._route_or_error(call, deadline) for call in calls]
+        failure = await self._learn(deadline)
+        routes = [route_or_error(call, self._topology, failure) for call in calls]
         groups = by_node(routes)
         found = await asyncio.gather(
             *(self._exchange_all(node, group, deadline) for node, group in groups.items())
@@ -185,6 +185,7 @@ class AsyncClusterLane:
         replies: dict[Route, Reply | BaseException] = {}
         for group, each in zip(groups.values(), found, strict=True):
             replies.update(zip(group, each, strict=True))
+        await self._learn_after(replies, deadline)
         return [
             await self._settle(route, replies[route], deadline)
             if isinstance(route, Route)
@@ -198,8 +199,8 @@ class AsyncClusterLane:
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
-        if not self._topology.known:
-            await self._learn(call, self._deadline())
+        if failure := await self._learn(self._deadline()):
+            fail_unsent(call, failure)
         master, masters = self._topology.numbered(number)
         try:
             return await self._lane(master).call(call), masters
@@ -222,17 +223,6 @@ class AsyncClusterLane:
             node, AsyncLane(self._server.at(node))
         )
 
-    async def _route(self, call: Call[Any], deadline: float) -> Route:
-        if not self._topology.known:
-            await self._learn(call, deadline)
-        return Route(call, self._topology)
-
-    async def _route_or_error(self, call: Call[Any], deadline: float) -> Route | CounterError:
-        try:
-            return await self._route(call, deadline)
-        except CounterError as error:
-            return error
-
     async def _exchange(self, route: Route, deadline: float) -> Reply:
         lane = self._lane(route.node)
         if not route.asking:
@@ -253,9 +243,6 @@ class AsyncClusterLane:
 
     async def _go_on(self, route: Route, error: Exception, deadline: float) -> Reply:
         while True:
-            if route.doubt_node(error) and not self._topology.known:
-                with suppress(CounterUnavailable):
-                    await self._learn(route.call, deadline)
             route.go_on(error)
             await asyncio.sleep(route.tries.pause)
             if route.tries.lost and asyncio.get_running_loop().time() >= deadline:
@@ -264,6 +251,7 @@ class AsyncClusterLane:
                 return await self._exchange(route, deadline)
             except FAILURES as failure:
                 error = failure
+                await self._learn_after({route: error}, deadline)
 
     async def _settle(
         self, route: Route, reply: Reply | BaseException, deadline: float
@@ -277,10 +265,21 @@ class AsyncClusterLane:
         except CounterError as error:
             return error
 
-    async def _learn(self, call: Call[Any], deadline: float) -> None:
+    async def _learn_after(
+        self, replies: Mapping[Route, Reply | BaseException], deadline: float
+    ) -> None:
+        """See ClusterLane._learn_after()."""
+        if call_for_learning(replies):
+            await self._learn(deadline)
+
+    async def _learn(self, deadline: float) -> Exception | None:
         """See ClusterLane._learn()."""
+        if self._topology.known:
+            return None
         failure: Exception = TimeoutError("no time is left")
         for node in self._topology.nodes:
+            if asyncio.get_running_loop().time() >= deadline:
+                break
             try:
                 reply = await self._lane(node).exchange(pack(CLUSTER_SLOTS.command), deadline)
             except FAILURES as error:
@@ -288,8 +287,39 @@ class AsyncClusterLane:
                 failure = error
             else:
                 self._topology.learn(reply, node)
-                return
-        fail(call._replace(safe=True), failure)
+                return None
+        return failure
+
+
+def route_of(call: Call[Any], topology: Topology, failure: Exception | None) -> Route:
+    """Return the route of a call; fail where learning the topology has failed."""
+    if failure:
+        fail_unsent(call, failure)
+    return Route(call, topology)
+
+
+def route_or_error(
+    call: Call[Any], topology: Topology, failure: Exception | None
+) -> Route | CounterError:
+    """See route_of()."""
+    try:
+        return route_of(call, topology, failure)
+    except CounterError as error:
+        return error
+
+
+def fail_unsent(call: Call[Any], failure: Exception) -> NoReturn:
+    """Fail with what a call waited for: a lost reply is not its own."""
+    fail(call._replace(safe=True), failure)
+
+
+def call_for_learning(replies: Mapping[Route, Reply | BaseException]) -> bool:
+    """Say whether one of the replies is an error after which to look for other nodes."""
+    found = False
+    for route, reply in replies.items():
+        if isinstance(reply, Exception) and route.doubt_node(reply):
+            found = True  # and go on: others may doubt other nodes
+    return found
 
 
 def by_node(routes: Sequence[Route | CounterError]) -> dict[Address | None, list[Route]]:
