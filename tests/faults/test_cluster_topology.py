@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from django_counter import CounterUnavailable
+from django_counter import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.cluster_lane import AsyncClusterLane, ClusterLane
 from django_counter.backends.redis.topology import Address, Topology
 from django_counter.batch import Operation
 from tests.faults.operations import Caller
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import patiently
 from tests.servers import ServerProcess, free_port, valkey_binary
 
@@ -33,6 +33,14 @@ def gate(node: ServerProcess) -> Iterator[Proxy]:
     """What LOCATION names: it tells of the node, which is then called without it."""
     with Proxy(node.port) as gate:
         yield gate
+
+
+@pytest.fixture
+def only_gate(node: ServerProcess, gate: Proxy) -> Iterator[None]:
+    """The node is called through the proxy, too."""
+    node.command("CONFIG", "SET", "cluster-announce-port", gate.port)
+    yield
+    node.command("CONFIG", "SET", "cluster-announce-port", 0)
 
 
 @pytest.fixture
@@ -104,3 +112,17 @@ def test_a_slot_that_had_no_node_is_asked_for_again(
     gate.commands.clear()
     assert call(counter, "increment", "key") == 1
     assert gate.commands == [[b"CLUSTER", b"SLOTS"]]
+
+
+@pytest.mark.usefixtures("only_gate")
+def test_to_learn_the_slots_and_to_call_take_one_timeout_together(
+    call: Caller, make_counter: Callable[..., RedisCounter], gate: Proxy
+) -> None:
+    counter = make_counter([gate.url], timeout=0.5)
+    assert patiently(lambda: call(counter, "set", "key", 5))
+    for topology in topologies(counter):
+        topology.known = False
+    gate.pause = 0.35
+    gate.faults.extend([Fault.DELAY] * 2)
+    with pytest.raises((CounterOutcomeUnknown, CounterUnavailable)):
+        call(counter, "set", "key", 6)

@@ -31,9 +31,11 @@ class ClusterLane:
     def call(self, call: Call[Answer]) -> Answer:
         """See Lane.call()."""
         deadline = self._deadline()
+        known = self._topology.known  # else some of the time goes by before
         route = route_of(call, self._topology, self._learn(deadline))
+        packed = call.packed or pack(call.command)
         try:
-            reply = self._lane(route.node).exchange(call.packed or pack(call.command), deadline)
+            reply = self._lane(route.node).exchange(packed, deadline, wait=not known)
         except FAILURES as error:
             self._learn_after({route: error}, deadline)
             reply = self._go_on(route, error, deadline)
