@@ -4,6 +4,7 @@ import asyncio
 import gc
 import math
 import threading
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -99,6 +100,28 @@ def test_a_cancelled_call_costs_no_connection(counter: RedisCounter, admin: redi
     before, after, answer = asyncio.run(main())
     assert before == after
     assert answer == 7
+
+
+def test_nothing_is_sent_again_after_a_loop_stood_still_past_the_deadline(
+    make_counter: Callable[..., RedisCounter], proxy: Proxy, admin: redis.Redis
+) -> None:
+    counter = make_counter(proxy.url, timeout=TIMEOUT)
+
+    async def main() -> None:
+        await apatiently(lambda: counter.aget("key"))
+        admin.script_flush()
+        proxy.commands.clear()
+        proxy.pause = TIMEOUT / 2
+        proxy.faults.append(Fault.DELAY)  # the refusal of the script comes meanwhile
+        call = asyncio.create_task(counter.aincrement("key", ttl=60))
+        await turns()
+        time.sleep(2 * TIMEOUT)  # noqa: ASYNC251 - as other code of the loop may
+        with pytest.raises((CounterUnavailable, CounterOutcomeUnknown)):
+            await call
+        await apatiently(lambda: counter.aget("key"))
+
+    asyncio.run(main())
+    assert b"EVAL" not in [command[0] for command in proxy.commands]
 
 
 def test_an_error_for_a_cancelled_call_is_dropped(

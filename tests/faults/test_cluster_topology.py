@@ -1,5 +1,7 @@
 """How often a cluster is asked where its slots are, seen by a proxy before its one node."""
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,7 +13,7 @@ from django_counter.backends.redis.topology import Address, Topology
 from django_counter.batch import Operation
 from tests.faults.operations import Caller
 from tests.faults.proxy import Fault, Proxy
-from tests.faults.watch import patiently
+from tests.faults.watch import apatiently, patiently
 from tests.servers import ServerProcess, free_port, valkey_binary
 
 pytest_plugins = ["tests.faults.fixtures"]
@@ -126,3 +128,28 @@ def test_to_learn_the_slots_and_to_call_take_one_timeout_together(
     gate.faults.extend([Fault.DELAY] * 2)
     with pytest.raises((CounterOutcomeUnknown, CounterUnavailable)):
         call(counter, "set", "key", 6)
+
+
+@pytest.mark.usefixtures("only_gate")
+def test_nothing_is_sent_again_after_a_loop_stood_still_past_the_deadline(
+    make_counter: Callable[..., RedisCounter], gate: Proxy, node: ServerProcess
+) -> None:
+    counter = make_counter([gate.url], timeout=0.2)
+
+    async def main() -> None:
+        await apatiently(lambda: counter.aget("key"))
+        node.command("SCRIPT", "FLUSH")
+        gate.commands.clear()
+        gate.pause = 0.1
+        gate.faults.append(Fault.DELAY)  # the refusal of the script comes meanwhile
+        call = asyncio.create_task(counter.aincrement("key", ttl=60))
+        for _ in range(5):
+            await asyncio.sleep(0)  # it is sent
+        time.sleep(0.4)  # noqa: ASYNC251 - as other code of the loop may
+        with pytest.raises((CounterUnavailable, CounterOutcomeUnknown)):
+            await call
+        await apatiently(lambda: counter.aget("key"))
+        await counter.aclose()
+
+    asyncio.run(main())
+    assert b"EVAL" not in [command[0] for command in gate.commands]

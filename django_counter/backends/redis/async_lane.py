@@ -98,8 +98,8 @@ class AsyncLane:
             while True:
                 call = next_try(call, error, tries)
                 await asyncio.sleep(tries.pause)
-                if tries.lost and asyncio.get_running_loop().time() >= deadline:
-                    fail(call, tries.lost)
+                if asyncio.get_running_loop().time() >= deadline:
+                    fail(call, tries.lost or TimeoutError("no time is left"))
                 try:
                     return await pipeline.ask(pack(call.command), deadline)
                 except FAILURES as failure:

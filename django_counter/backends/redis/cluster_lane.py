@@ -247,8 +247,8 @@ class AsyncClusterLane:
         while True:
             route.go_on(error)
             await asyncio.sleep(route.tries.pause)
-            if route.tries.lost and asyncio.get_running_loop().time() >= deadline:
-                fail(route.call, route.tries.lost)
+            if asyncio.get_running_loop().time() >= deadline:
+                fail(route.call, route.tries.lost or TimeoutError("no time is left"))
             try:
                 return await self._exchange(route, deadline)
             except FAILURES as failure:
