@@ -166,6 +166,12 @@ def test_a_safe_call_whose_reply_was_lost_is_unavailable() -> None:
     assert error.__cause__ is lost.__cause__
 
 
+def test_a_wrong_setting_that_calls_of_a_batch_share_keeps_no_trace_of_each() -> None:
+    shared = CounterConfigError("CACHES['default']: what its connection lacks")
+    depths = [len(traceback.extract_tb(raised(CHANGE, shared).__traceback__)) for _ in range(3)]
+    assert len(set(depths)) == 1
+
+
 @pytest.mark.parametrize("quote", ["'", "`"])
 def test_an_unknown_hello_shows_no_password(quote: str) -> None:
     arguments = f"with args beginning with: '3' 'AUTH' 'default' '{SECRET}' "
@@ -223,6 +229,7 @@ PERMANENT = [
     reply("ERR increment or decrement would overflow"),
     reply("WRONGPASS invalid username-password pair"),
     reply("NOPERM this user has no permissions"),
+    CounterConfigError("CACHES['default']: what its connection lacks"),
 ]
 
 

@@ -373,6 +373,19 @@ def test_a_right_that_is_taken_from_a_connection_leaves_changes_unknown(
     assert isinstance(caught.value.__cause__.__cause__, redis.exceptions.NoPermissionError)
 
 
+def test_a_right_that_is_gone_after_a_lost_reply_leaves_the_change_unknown(
+    call: Caller, make_counter: MakeCounter, without_right: RedisCounter, pair: Pair
+) -> None:
+    with Proxy(pair.master.port) as proxy, admin_of(pair.master) as master:
+        counter = make_counter(proxy.url, replicas=1, USERNAME="counters", PASSWORD="secret")
+        master.execute_command("ACL", "SETUSER", "counters", "+wait")
+        assert call(counter, "increment", "key", **TOKEN) == 1
+        master.execute_command("ACL", "SETUSER", "counters", "-wait")
+        proxy.faults.append(Fault.CUT_AFTER)
+        with pytest.raises(CounterOutcomeUnknown):
+            call(counter, "increment", "key", idempotency_key="another")
+
+
 def test_a_server_that_knows_no_wait_is_a_wrong_setting(
     call: Caller, make_counter: MakeCounter
 ) -> None:

@@ -108,8 +108,6 @@ class AsyncLane:
     async def _settle(
         self, call: Call[Answer], reply: Reply | BaseException, deadline: float
     ) -> Answer | CounterError:
-        if isinstance(reply, CounterError):  # one that no try heals
-            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = await self._go_on(await self._pipeline(), call, reply, deadline)

@@ -121,8 +121,6 @@ class ClusterLane:
     def _settle(
         self, route: Route, reply: Reply | Exception, deadline: float
     ) -> Any | CounterError:
-        if isinstance(reply, CounterError):
-            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = self._go_on(route, reply, deadline)
@@ -258,8 +256,6 @@ class AsyncClusterLane:
     async def _settle(
         self, route: Route, reply: Reply | BaseException, deadline: float
     ) -> Any | CounterError:
-        if isinstance(reply, CounterError):
-            return reply
         try:
             if isinstance(reply, FAILURES):
                 reply = await self._go_on(route, reply, deadline)

@@ -26,7 +26,8 @@ class ReplyLost(Exception):
     """A call was sent, and its reply, or its replicas', did not come. The cause says why."""
 
 
-FAILURES = (ReplyLost, *DRIVER_ERRORS)
+# What a try of a call may end with. A CounterConfigError is that of the connection it needs.
+FAILURES = (ReplyLost, CounterConfigError, *DRIVER_ERRORS)
 
 PAUSE = 0.01  # seconds between the later tries of a call that is sent until it is answered
 
@@ -123,6 +124,8 @@ def fail(call: Call[Any], error: Exception) -> NoReturn:
                 f"{call.operation} of {call.key!r}: no reply came"
             ) from error.__cause__
         raise CounterOutcomeUnknown(call.operation, call.key, call.value) from error.__cause__
+    if isinstance(error, CounterConfigError):
+        raise error.with_traceback(None)  # one that calls of a batch share, each adds its own
     meaning, words = _conclusion(error)
     raise meaning(f"{call.operation} of {call.key!r}: {words}") from _without_arguments(error)
 
@@ -152,6 +155,8 @@ def _fail_unless_temporary(call: Call[Any], error: Exception, lost: ReplyLost) -
     """Fail with a lost reply: that try may be applied yet, whatever became of the later ones."""
     if isinstance(error, ReplyLost):
         return
+    if isinstance(error, CounterConfigError):
+        fail(call, lost)
     meaning, _ = _conclusion(error)
     if meaning is CounterIdempotencyError:
         fail(call, error)  # so was that try, or will be

@@ -26,7 +26,7 @@ from django_counter.backends.redis.errors import (
 )
 from django_counter.backends.redis.fork import fork_mark
 from django_counter.backends.redis.server import Server
-from django_counter.exceptions import CounterConfigError, CounterError
+from django_counter.exceptions import CounterError
 
 
 class Lane:
@@ -115,7 +115,7 @@ class Lane:
         return reply
 
     def exchange_all(self, packed: Sequence[bytes], deadline: float) -> list[Reply | Exception]:
-        """Return for each packed command its reply, or one of FAILURES or a CounterConfigError.
+        """Return for each packed command its reply, or one of FAILURES.
 
         They leave in one write, or in several where that would be too long a one.
         """
@@ -130,7 +130,7 @@ class Lane:
         sent = 0
         try:
             connection = self._pop() or self._server.connect(deadline)
-        except (*DRIVER_ERRORS, CounterConfigError) as error:
+        except FAILURES as error:
             return [error] * count
         try:
             for part, commands in several:
@@ -161,8 +161,6 @@ class Lane:
     def _settle(
         self, call: Call[Answer], reply: Reply | Exception, deadline: float
     ) -> Answer | CounterError:
-        if isinstance(reply, CounterError):  # one that no try heals
-            return reply
         try:
             if isinstance(reply, FAILURES):
                 if replaced(reply):
