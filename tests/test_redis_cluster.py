@@ -69,7 +69,7 @@ class TestTopology:
 
     def test_masters_have_numbers(self, topology: Topology) -> None:
         assert topology.numbered(1) == (TWO, 2)
-        with pytest.raises(ValueError, match="has 2 masters now"):
+        with pytest.raises(CounterUnavailable, match="has 2 masters now: begin the scan anew"):
             topology.numbered(2)
 
 

@@ -116,6 +116,13 @@ def test_a_slot_that_had_no_node_is_asked_for_again(
     assert gate.commands == [[b"CLUSTER", b"SLOTS"]]
 
 
+def test_a_page_of_a_master_that_is_no_more_says_to_begin_anew(
+    call: Caller, counter: RedisCounter
+) -> None:
+    with pytest.raises(CounterUnavailable, match="begin the scan anew"):
+        call(counter, "scan_page", "", "1:0")
+
+
 @pytest.mark.usefixtures("only_gate")
 def test_to_learn_the_slots_and_to_call_take_one_timeout_together(
     call: Caller, make_counter: Callable[..., RedisCounter], gate: Proxy

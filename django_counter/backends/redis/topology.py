@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from django_counter.backends.redis.call import Call, Command, Reply, raw
-from django_counter.exceptions import CounterConfigError
+from django_counter.exceptions import CounterConfigError, CounterUnavailable
 
 CLUSTER_SLOTS = Call(("CLUSTER", "SLOTS"), "cluster slots", "", raw, safe=True)
 
@@ -34,10 +34,12 @@ class Topology:
         return sorted({each for each in self._masters if each})
 
     def numbered(self, number: int) -> tuple[Address, int]:
-        """Return one of the masters, and how many they are."""
+        """Return one of the masters, and how many they are; raise CounterUnavailable without it."""
         masters = self.masters()
         if number >= len(masters):
-            raise ValueError(f"the cluster has {len(masters)} masters now: begin the scan anew")
+            raise CounterUnavailable(
+                f"the cluster has {len(masters)} masters now: begin the scan anew"
+            )
         return masters[number], len(masters)
 
     def learn(self, reply: Reply, asked: Address) -> None:
