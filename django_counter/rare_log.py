@@ -5,15 +5,15 @@ from logging import Logger
 
 
 class RareLog:
-    """Log at most once in an interval, in seconds."""
+    """Log each message at most once in an interval, in seconds."""
 
     def __init__(self, logger: Logger, interval: float) -> None:
         self._logger = logger
         self._interval = interval
-        self._next = 0.0
+        self._next: dict[str, float] = {}  # when a message may be logged again
 
     def error(self, message: str, *arguments: object) -> None:
         now = time.monotonic()
-        if now >= self._next:
-            self._next = now + self._interval
+        if now >= self._next.get(message, 0.0):
+            self._next[message] = now + self._interval
             self._logger.error(message, *arguments)

@@ -447,6 +447,19 @@ def test_an_outage_is_logged_rarely_and_without_a_key(
     assert record.getMessage() == "Increments wait to be sent: CounterUnavailable"
 
 
+def test_what_is_dropped_is_logged_also_after_an_outage_was(
+    buffer: BufferedMiddleware, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    buffer.increment("visits")
+    for error in (DOWN, CounterTypeError("no counter")):
+        server.error = error
+        buffer.flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Increments wait to be sent: CounterUnavailable",
+        "Increments were dropped: CounterTypeError",
+    ]
+
+
 def test_a_receiver_may_use_the_counter(buffer: BufferedMiddleware, server: Server) -> None:
     def count(amounts: dict[str, int], **_: Any) -> None:
         server.error = None
