@@ -19,6 +19,12 @@ Cost: TypeAlias = int | Callable[[HttpRequest], int]
 RefundWhen: TypeAlias = Callable[[HttpRequest, Any], bool]
 
 
+class Look(Decision):
+    """The decision on a request of which nothing was asked: it has not counted yet."""
+
+    __slots__ = ()
+
+
 class Hit(NamedTuple):
     """A request at a limit."""
 
@@ -51,7 +57,7 @@ class Guard:
             rate_limited.send_robust(
                 RateLimit, request=request, limit=self.limit, decision=decision
             )
-        decisions.append(decision)
+        decisions.append(decision if cost else Look(*decision))
         return Hit(decision, decisions, identity, cost)
 
     async def ahit(self, request: HttpRequest) -> Hit:
@@ -67,7 +73,7 @@ class Guard:
             await rate_limited.asend_robust(
                 RateLimit, request=request, limit=self.limit, decision=decision
             )
-        decisions.append(decision)
+        decisions.append(decision if cost else Look(*decision))
         return Hit(decision, decisions, identity, cost)
 
     def refund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
@@ -88,6 +94,9 @@ class Guard:
         """Return the hit of a request that this limit has counted before, in another place."""
         for decision in decisions:
             if self.limit.made(decision) and decision.identity == digest(identity):
+                if decision.allowed and isinstance(decision, Look):
+                    decisions.remove(decision)  # the one to be made takes its place
+                    return None
                 return Hit(decision, decisions, identity, 0)
         return None
 

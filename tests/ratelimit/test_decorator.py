@@ -676,6 +676,32 @@ class TestOncePerRequest:
         view = rate_limit(limit, block=False)(site.limited(limit))
         assert site.statuses(view, 2) == [200, 429]
 
+    @pytest.mark.parametrize("costs", [(0, 1), (1, 0), (0, lambda request: 1), (0, 0, 1, 0)])
+    def test_one_that_only_looked_is_counted_by_the_one_that_costs(
+        self, site: Site, costs: tuple[Any, ...]
+    ) -> None:
+        limit = RateLimit("3/h", name=site.name)
+        view = site.view()
+        for cost in reversed(costs):
+            view = rate_limit(limit, cost=cost)(view)
+        request = requests.get("/")
+        assert remaining(site.ask(view, request)) == [2]
+        assert [decision.remaining for decision in decisions(request)] == [2]
+        assert site.statuses(view, 3) == [200, 200, 429]
+
+    def test_a_look_that_found_nothing_left_stays_a_denial(self, site: Site) -> None:
+        limit = RateLimit("1/h", name=site.name)
+        view = rate_limit(limit, cost=0, block=False)(site.limited(limit))
+        assert site.statuses(view, 2) == [200, 429]
+
+    def test_one_that_was_given_back_is_not_drawn_again(self, site: Site) -> None:
+        limit = RateLimit("3/h", name=site.name)
+        view = site.limited(limit, refund_when=lambda *_: True)
+        request = requests.get("/")
+        assert remaining(site.ask(view, request)) == [3]
+        assert remaining(site.ask(site.limited(limit), request)) == [3]
+        assert limit.peek("ip:192.0.2.1").remaining == 3
+
     def test_only_what_was_drawn_is_given_back(self, site: Site) -> None:
         limit = RateLimit("3/h", name=site.name)
         options = {"refund_when": lambda *_: True}
