@@ -115,7 +115,10 @@ class Guard:
 
 def decisions_of(request: HttpRequest) -> list[Decision]:
     """Return request.rate_limits: the decisions on a request so far."""
-    return request.__dict__.setdefault("rate_limits", [])  # type: ignore[no-any-return]
+    kept = request.__dict__
+    if "_request" in kept:  # REST framework's own, around the one that all others see
+        kept = kept["_request"].__dict__
+    return kept.setdefault("rate_limits", [])  # type: ignore[no-any-return]
 
 
 def refusal(request: HttpRequest, decision: Decision) -> HttpResponseBase:

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, modify_settings, override_settings
 from django.urls import include, path
+from django.utils.decorators import method_decorator
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action, api_view, throttle_classes
 from rest_framework.request import Request
@@ -133,6 +134,18 @@ def function_view(request: Request) -> Response:
     return Response()
 
 
+class Decorated(View):
+    @method_decorator(rate_limit("2/m", key="ip", name="burst"))
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+
+@api_view(["GET"])
+@rate_limit("2/m", key="ip", name="burst")
+def decorated_function(request: Request) -> Response:
+    return Response({"decisions": len(request.rate_limits)})
+
+
 class Things(ViewSet):
     throttle_classes: ClassVar = [RateLimitThrottle]
     throttle_scope: ClassVar = None  # @action() may only name what the class has
@@ -179,6 +192,8 @@ urlpatterns = [
     path("router/", include(things.urls)),
     path("scope/<str:scope>/", scoped),
     path("decorated/", rate_limit("9/h", name="outer")(throttled(TwoAnHour))),
+    path("method/", Decorated.as_view(throttle_classes=[Burst])),
+    path("decorated function/", decorated_function),
     path("both/", rate_limit("2/m", key="ip", name="burst")(throttled(Burst))),
 ]
 
@@ -274,6 +289,23 @@ class TestLimits:
         self, client: APIClient
     ) -> None:
         assert statuses(client, "/both/", 3) == [200, 200, 429]
+
+    def test_a_request_that_a_throttle_counted_is_not_counted_by_a_decorated_method(
+        self, client: APIClient
+    ) -> None:
+        assert client.get("/method/").data == {"decisions": 1}
+        assert statuses(client, "/method/", 2) == [200, 429]
+
+    @pytest.mark.parametrize("url", ["/method/", "/decorated function/"])
+    def test_the_middleware_sees_the_decisions_of_what_is_decorated(
+        self, client: APIClient, url: str
+    ) -> None:
+        site = {"DEFAULT": {"RATE": "9/m"}}
+        middleware = ["django_counter.ratelimit.RateLimitMiddleware"]
+        with override_settings(MIDDLEWARE=middleware, RATE_LIMIT=site):
+            response = client.get(url)
+        assert response.data == {"decisions": 2}
+        assert [item[0] for item in parsed(response, "RateLimit")] == ["site", "burst"]
 
     def test_a_limit_is_made_once(self) -> None:
         assert Burst.get_limit(None) is Burst.get_limit("anything")
