@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from types import MethodType
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
 
@@ -45,6 +45,7 @@ def rate_limit(
     400. With `when`, only the requests count for which it is true.
     `refund_when`, a function of the request and the response, gives the hit back. With `block` off
     the view runs in any case. The decisions are in `request.rate_limits`, in the order made.
+    All functions are synchronous; those of an asynchronous view run in a thread.
 
     While the counters are away, `on_error` is "allow", "deny" (503), "raise" or "local": a share
     of the limit, counted in this process.
@@ -61,7 +62,7 @@ def rate_limit(
     def applies(request: HttpRequest) -> bool:
         if counted is not None and request.method not in counted:
             return False
-        return current().enabled and (when is None or when(request))
+        return current().enabled
 
     def decorate(view: View) -> View:
         if view.__module__ == "django.utils.decorators":
@@ -70,7 +71,7 @@ def rate_limit(
         limit.keys.add(key_name(key))
         guard = Guard(limit, identity, cost, on_error, refund_when)
         limited = _alimited if _is_async(view) else _limited
-        return cast(View, functools.wraps(view)(limited(view, guard, applies, block)))
+        return cast(View, functools.wraps(view)(limited(view, guard, applies, when, block)))
 
     return decorate
 
@@ -93,10 +94,14 @@ Applies = Callable[[HttpRequest], bool]
 
 
 def _limited(
-    view: Callable[..., HttpResponseBase], guard: Guard, applies: Applies, block: bool
+    view: Callable[..., HttpResponseBase],
+    guard: Guard,
+    applies: Applies,
+    when: Applies | None,
+    block: bool,
 ) -> Callable[..., HttpResponseBase]:
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not applies(request):
+        if not applies(request) or (when and not when(request)):
             return view(request, *args, **kwargs)
         hit = guard.hit(request)
         if block and not hit.decision.allowed:
@@ -111,10 +116,12 @@ def _limited(
 
 
 def _alimited(
-    view: Callable[..., Any], guard: Guard, applies: Applies, block: bool
+    view: Callable[..., Any], guard: Guard, applies: Applies, when: Applies | None, block: bool
 ) -> Callable[..., Any]:
+    awhen = sync_to_async(when) if when else None
+
     async def alimited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not applies(request):
+        if not applies(request) or (awhen and not await awhen(request)):
             return await view(request, *args, **kwargs)  # type: ignore[no-any-return]
         hit = await guard.ahit(request)
         if block and not hit.decision.allowed:

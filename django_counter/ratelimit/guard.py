@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 
@@ -33,10 +34,18 @@ class Hit(NamedTuple):
     identity: str
     cost: int  # that this hit asked for: nothing where the request was counted before
 
+    @property
+    def drew(self) -> bool:
+        """Whether there is something to give back."""
+        return bool(self.cost) and self.decision.allowed and not self.decision.degraded
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A limit, as it stands before a view or a site."""
+    """A limit, as it stands before a view or a site.
+
+    In asynchronous code the functions of projects run in a thread: they may use the ORM.
+    """
 
     limit: RateLimit
     identity: Identity
@@ -51,7 +60,7 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self._cost_of(request)
+        cost = self.cost if isinstance(self.cost, int) else self._cost_of(request)
         decision = outages.hit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             rate_limited.send_robust(
@@ -67,7 +76,10 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self._cost_of(request)
+        if isinstance(self.cost, int):
+            cost = self.cost
+        else:
+            cost = await sync_to_async(self._cost_of)(request)
         decision = await outages.ahit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             await rate_limited.asend_robust(
@@ -78,16 +90,18 @@ class Guard:
 
     def refund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
         """Give the hit back where the answer calls for it."""
-        if self._refunds(request, hit, answer) and outages.refund(
-            self.limit, hit.identity, hit.cost, hit.decision.at
-        ):
+        if not (self.refund_when and hit.drew and self.refund_when(request, answer)):
+            return
+        if outages.refund(self.limit, hit.identity, hit.cost, hit.decision.at):
             _note_refund(hit)
 
     async def arefund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
         """See refund()."""
-        if self._refunds(request, hit, answer) and await outages.arefund(
-            self.limit, hit.identity, hit.cost, hit.decision.at
-        ):
+        if not (self.refund_when and hit.drew):
+            return
+        if not await sync_to_async(self.refund_when)(request, answer):
+            return
+        if await outages.arefund(self.limit, hit.identity, hit.cost, hit.decision.at):
             _note_refund(hit)
 
     def _counted(self, decisions: list[Decision], identity: str) -> Hit | None:
@@ -101,16 +115,10 @@ class Guard:
         return None
 
     def _cost_of(self, request: HttpRequest) -> int:
-        if isinstance(self.cost, int):
-            return self.cost
-        cost = self.cost(request)
+        cost = self.cost(request) if callable(self.cost) else self.cost
         if isinstance(cost, int) and cost > self.limit.largest_cost:
             raise BadRequest(f"a cost of {cost} can never be allowed by {self.limit!r}")
         return cost
-
-    def _refunds(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> bool:
-        drew = hit.cost and hit.decision.allowed and not hit.decision.degraded
-        return bool(drew and self.refund_when and self.refund_when(request, answer))
 
 
 def decisions_of(request: HttpRequest) -> list[Decision]:

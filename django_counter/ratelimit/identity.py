@@ -7,7 +7,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest, ImproperlyConfigured
 from django.http import HttpRequest, UnreadablePostError
 from django.utils.functional import LazyObject
@@ -59,7 +59,8 @@ def parse_identity(key: str | Identify) -> Identity:
     are never the same. What one found for a request is what RateLimit.reset() and the like take.
     """
     if callable(key):
-        return Identity(partial(_called, _checked(key)))
+        find = partial(_called, _checked(key))
+        return Identity(find, sync_to_async(find))  # a project's own may use the ORM
     if isinstance(key, str):
         if key in _PLAIN:
             return _PLAIN[key]

@@ -14,6 +14,7 @@ from django.template import engines
 from django.template.response import TemplateResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
+from django.utils.asyncio import async_unsafe
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -151,8 +152,7 @@ class TestAsync:
         self, runner: asyncio.Runner, name: str
     ) -> None:
         site = Site(runner, name)
-        view = site.limited("2/h", refund_when=lambda request, _: "back" in request.GET)
-        assert site.ask(view, requests.get("/?back")).status_code == 200
+        view = site.limited("2/h")
         assert site.statuses(view, 3, headers={"Accept": "application/json"}) == [200, 200, 429]
 
     def test_an_asynchronous_peek_is_no_other(self, runner: asyncio.Runner, name: str) -> None:
@@ -162,6 +162,39 @@ class TestAsync:
     def test_the_synchronous_twin_would_be_seen(self, name: str) -> None:
         with pytest.raises(AssertionError, match="take blocks"):
             Site(None, name).get(Site(None, name).limited("1/h"))
+
+
+class TestFunctionsOfProjects:
+    def test_they_run_where_they_may_use_the_orm(self, site: Site) -> None:
+        @async_unsafe("an event loop runs here")
+        def first(request: HttpRequest, *_: object) -> int:
+            called.append(request)
+            return 1
+
+        called: list[HttpRequest] = []
+        view = site.limited(
+            "2/h",
+            key=lambda request: str(first(request)),
+            when=first,  # type: ignore[arg-type]
+            cost=first,
+            refund_when=first,  # type: ignore[arg-type]
+        )
+        request = requests.get("/")
+        assert remaining(site.ask(view, request)) == [2]
+        assert called == [request] * 4
+
+    def test_an_asynchronous_refund_does_not_block(self, runner: asyncio.Runner, name: str) -> None:
+        site = Site(runner, name)
+        entry = {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.OnlyAsync"]}
+        with override_settings(COUNTERS={"default": entry}):
+            response = site.get(site.limited("2/h", refund_when=lambda *_: True))
+        assert remaining(response) == [2]
+
+    def test_refund_when_is_not_asked_of_what_was_not_drawn(self, site: Site) -> None:
+        asked: list[HttpRequest] = []
+        options = {"refund_when": lambda request, _: asked.append(request)}
+        assert site.statuses(site.limited("2/h", cost=0, **options), 1) == [200]
+        assert asked == []
 
 
 class OnlyAsync(CounterMiddleware):
