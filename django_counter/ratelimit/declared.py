@@ -15,11 +15,11 @@ def declared_limits() -> list[RateLimit]:
     site_guard()
     if hasattr(settings, "ROOT_URLCONF"):
         get_resolver().url_patterns  # noqa: B018 - imports the views, which declare limits
-    kinds = {(limit.name, repr(limit)): limit for limit in list(declared)}
+    kinds = {(limit.name, repr(limit)): limit for limit in declared}
     return [kinds[kind] for kind in sorted(kinds)]
 
 
 def keys_of(limit: RateLimit) -> list[str]:
     """Return by what views count this limit, under whichever RateLimit of its kind."""
-    alike = (each for each in list(declared) if repr(each) == repr(limit))
+    alike = (each for each in declared if repr(each) == repr(limit))
     return sorted({key for each in alike for key in each.keys})

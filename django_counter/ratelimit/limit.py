@@ -1,7 +1,8 @@
 """A rate limit: rates, a name, and the hits of identities."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from threading import Lock
 from weakref import WeakSet
 
 from django_counter.arguments import checked_amount
@@ -265,5 +266,20 @@ class RateLimit:
         self._algorithm.forget(keys)
 
 
-# The limits that this process has made, as long as they live.
-declared: WeakSet[RateLimit] = WeakSet()
+class _Limits(WeakSet[RateLimit]):
+    """Limits, as long as they live. A thread may make one while another goes through them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+
+    def add(self, item: RateLimit) -> None:
+        with self._lock:
+            super().add(item)
+
+    def __iter__(self) -> Iterator[RateLimit]:
+        with self._lock:
+            return iter([*super().__iter__()])
+
+
+declared = _Limits()  # all that this process has made

@@ -100,6 +100,13 @@ def test_limits_of_one_kind_share_their_keys() -> None:
     assert [limit.name for limit in declared_limits()].count("commands-shared") == 1
 
 
+def test_limits_may_be_made_while_others_are_listed(name: str) -> None:
+    made = [RateLimit("7/h", name=name) for _ in range(3)]
+    for _ in declared:
+        made.append(RateLimit("7/h", name=name))
+    assert set(made) <= set(declared)
+
+
 def test_a_digest_is_its_own() -> None:
     assert digest(Digest(digest("ann"))) == digest("ann")
     assert type(digest(Digest("0" * 32))) is str
