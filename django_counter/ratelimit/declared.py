@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.urls import get_resolver
 
-from django_counter.ratelimit.limit import RateLimit, declared
+from django_counter.ratelimit.limit import RateLimit, alike, declared
 from django_counter.ratelimit.middleware import site_guard
 
 
@@ -21,5 +21,4 @@ def declared_limits() -> list[RateLimit]:
 
 def keys_of(limit: RateLimit) -> list[str]:
     """Return by what views count this limit, under whichever RateLimit of its kind."""
-    alike = (each for each in declared if repr(each) == repr(limit))
-    return sorted({key for each in alike for key in each.keys})
+    return sorted({key for each in alike(limit) for key in each.keys})

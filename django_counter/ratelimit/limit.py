@@ -1,7 +1,7 @@
 """A rate limit: rates, a name, and the hits of identities."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from weakref import WeakSet
 
@@ -135,14 +135,17 @@ class RateLimit:
     def refund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
         """Give back a hit that was decided `at` a time, without which it is taken to be of now.
 
-        A hit of a window that has ended frees nothing in the present one.
+        It goes back to the window that it was drawn from. Once that has ended, only a sliding limit
+        still counts it, as the previous one.
         """
         self._check_cost(cost)
         if not current().enabled:
             return
         then = clock.now() if at is None else at
-        self._algorithm.refund(self._counters[self.using], self._place(identity), cost, then)
-        self._denials.forget(identity)
+        place = self._place(identity)
+        self._algorithm.refund(self._counters[self.using], place, cost, then)
+        # The first are those that it went to.
+        self._forget(identity, self._algorithm.keys(place, then)[: len(self.rates)])
 
     async def arefund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
         """See refund()."""
@@ -150,18 +153,18 @@ class RateLimit:
         if not current().enabled:
             return
         then = clock.now() if at is None else at
-        await self._algorithm.arefund(self._counters[self.using], self._place(identity), cost, then)
-        self._denials.forget(identity)
+        place = self._place(identity)
+        await self._algorithm.arefund(self._counters[self.using], place, cost, then)
+        # The first are those that it went to.
+        self._forget(identity, self._algorithm.keys(place, then)[: len(self.rates)])
 
     def reset(self, identity: str) -> None:
         """Give an identity its whole limit back. Other processes may deny it a moment longer."""
-        self._delete(self._place(identity))
-        self._denials.forget(identity)
+        self._forget(identity, self._delete(self._place(identity)))
 
     async def areset(self, identity: str) -> None:
         """See reset()."""
-        await self._adelete(self._place(identity))
-        self._denials.forget(identity)
+        self._forget(identity, await self._adelete(self._place(identity)))
 
     def standing(self, entry: Entry) -> Standing | None:
         """Return where one rate stands, by its counter alone; None for what is no counter of now.
@@ -253,17 +256,23 @@ class RateLimit:
         self._places = {}
         self._algorithm = ALGORITHMS[self.algorithm](self.rates)
 
-    def _delete(self, place: Place) -> None:
+    def _forget(self, identity: str, keys: Sequence[str]) -> None:
+        """Forget a denial and ended windows, in all limits of this process that share them."""
+        for limit in {self, *alike(self)}:
+            limit._denials.forget(identity)
+            limit._algorithm.forget(keys)
+
+    def _delete(self, place: Place) -> list[str]:
         keys = self._algorithm.keys(place, clock.now())
         for key in keys:
             self._counters[self.using].delete(key)
-        self._algorithm.forget(keys)
+        return keys
 
-    async def _adelete(self, place: Place) -> None:
+    async def _adelete(self, place: Place) -> list[str]:
         keys = self._algorithm.keys(place, clock.now())
         for key in keys:
             await self._counters[self.using].adelete(key)
-        self._algorithm.forget(keys)
+        return keys
 
 
 class _Limits(WeakSet[RateLimit]):
@@ -283,3 +292,9 @@ class _Limits(WeakSet[RateLimit]):
 
 
 declared = _Limits()  # all that this process has made
+
+
+def alike(limit: RateLimit) -> list[RateLimit]:
+    """Return those of one kind: of the same name, rates, algorithm and alias."""
+    named = [each for each in declared if each.name == limit.name]
+    return [each for each in named if repr(each) == repr(limit)]

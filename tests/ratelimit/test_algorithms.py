@@ -381,6 +381,26 @@ def test_a_sliding_window_counts_the_previous_one_in_a_new_process(clock: Clock,
     assert not RateLimit("10/m", name=name, algorithm="sliding").hit("a").allowed
 
 
+@pytest.mark.parametrize("operation", ["reset", "refund"])
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.usefixtures("memory", "no_deny_cache")
+def test_a_sliding_window_forgets_what_is_given_back_of_the_previous_one(
+    operated: Operated, clock: Clock, name: str, operation: str, others: int
+) -> None:
+    limits = [RateLimit("10/m", name=name, algorithm="sliding") for _ in range(1 + others)]
+    limit, giver = operated(limits[0]), operated(limits[-1])
+    clock.move(limit.peek("a").reset_after - 1)
+    then = limit.hit("a", 10).at
+    clock.move(1 + 1)
+    assert not limit.hit("a").allowed
+    if operation == "reset":
+        giver.reset("a")
+    else:
+        giver.refund("a", 10, at=then)
+    assert limit.peek("a").remaining == 10
+    assert limit.hit("a", 10).allowed
+
+
 @pytest.mark.usefixtures("memory", "no_deny_cache")
 def test_what_sliding_windows_remember_is_bounded(
     monkeypatch: pytest.MonkeyPatch, operated: Operated, clock: Clock, name: str

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from django_counter import counters
 from django_counter.middleware import CounterMiddleware
 from django_counter.ratelimit import Decision, RateLimit, deny_cache
 from django_counter.ratelimit.digests import Digest
@@ -148,6 +149,20 @@ def test_a_denial_is_of_one_limit(operated: Operated, name: str) -> None:
 
 
 @every_algorithm
+@pytest.mark.parametrize("operation", ["reset", "refund"])
+def test_what_another_object_of_a_limit_gives_back_is_seen_at_once(
+    operated: Operated, name: str, algorithm: str, operation: str
+) -> None:
+    limit = spent(name, algorithm=algorithm)
+    unlike = spent(name, rate="6/m", algorithm=algorithm)
+    assert not unlike.hit("a").allowed
+    other = operated(RateLimit("5/m", name=name, algorithm=algorithm))
+    getattr(other, operation)("a")
+    assert limit.hit("a").allowed
+    assert "a" in unlike._denials
+
+
+@every_algorithm
 def test_reset_forgets_a_denial(operated: Operated, name: str, algorithm: str) -> None:
     limit = operated(spent(name, algorithm=algorithm))
     limit.reset("a")
@@ -253,7 +268,8 @@ def test_an_allowed_hit_is_not_remembered(operated: Operated, name: str) -> None
 
 def test_another_process_that_resets_is_seen_after_a_second(clock: Clock, name: str) -> None:
     limit = spent(name)
-    RateLimit("5/m", name=name).reset("a")
+    for entry in list(counters["default"].scan(limit.prefix)):
+        counters["default"].delete(entry.key)
     assert not limit.hit("a").allowed
     clock.move(1.001)
     assert limit.hit("a").allowed
