@@ -11,7 +11,13 @@ from django_counter.ratelimit.addresses import client_ip, in_networks
 from django_counter.ratelimit.decisions import RateLimited
 from django_counter.ratelimit.guard import Guard, arefusal, decisions_of, refusal
 from django_counter.ratelimit.headers import apply_headers
-from django_counter.ratelimit.identity import aload_user, load_user, parse_identity
+from django_counter.ratelimit.identity import (
+    Identify,
+    aload_user,
+    key_name,
+    load_user,
+    parse_identity,
+)
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.settings import current, setting
 
@@ -100,9 +106,9 @@ def _guard_before(view: Callable[..., Any], request: HttpRequest) -> Guard | Non
 
 
 @lru_cache(maxsize=1)  # of settings that have changed, as in tests, none may be left
-def _guard(rate: str, key: str, on_error: str) -> Guard:
+def _guard(rate: str, key: str | Identify, on_error: str) -> Guard:
     limit = RateLimit(rate, name=NAME)
-    limit.keys.add(key)
+    limit.keys.add(key_name(key))
     return Guard(limit, parse_identity(key), on_error=on_error)
 
 

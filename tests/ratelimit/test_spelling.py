@@ -91,6 +91,13 @@ def test_a_limit_knows_by_what_views_count_it(settings: Any, name: str) -> None:
     assert guard.limit.keys == {"user_or_ip"}
 
 
+def test_the_limit_of_the_site_may_count_by_a_function(settings: Any, name: str) -> None:
+    settings.RATE_LIMIT = {"DEFAULT": {"RATE": "8/m", "KEY": lambda request: "all"}}
+    guard = site_guard()
+    assert guard is not None
+    assert guard.limit.keys == {"callable"}
+
+
 def test_limits_of_one_kind_share_their_keys() -> None:
     first = RateLimit("7/h", name="commands-shared")
     second = RateLimit("7/h", name="commands-shared")
