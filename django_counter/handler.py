@@ -36,16 +36,19 @@ class Definition:
     middleware: Sequence[str] = ()  # the first is the outermost
     options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the backend
 
-    def compose(self) -> Counter:
-        """Return the backend's counter inside the middleware."""
+    def build(self) -> Counter:
+        """Return the backend's counter."""
         backend = self.import_backend()
         self.check_options(backend)
-        middleware = self.import_middleware()
         try:
-            composed = backend(key_prefix=self.key_prefix, **self.options)
+            return backend(key_prefix=self.key_prefix, **self.options)
         except CounterConfigError as error:
             raise self.error(str(error)) from error
-        for wrap in reversed(middleware):
+
+    def compose(self, built: Counter) -> Counter:
+        """Return the backend's counter inside the middleware."""
+        composed = built
+        for wrap in reversed(self.import_middleware()):
             composed = wrap(composed)
             if composed is None:
                 raise self.error(f"middleware {wrap!r} returned None, not a counter")
@@ -90,6 +93,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = RLock()  # a middleware may ask for another alias
         self._composed: dict[str, Counter] = {}
+        self._built: dict[str, Counter] = {}
         self._composing: list[str] = []
 
     def __getitem__(self, alias: str) -> Counter:
@@ -111,9 +115,19 @@ class Counters:
             raise CounterConfigError(f"COUNTERS: the middleware of {way}")
         self._composing.append(alias)
         try:
-            return definition(alias).compose()
+            return definition(alias).compose(self.backend(alias))
         finally:
             self._composing.remove(alias)
+
+    def backend(self, alias: str) -> Counter:
+        """Return the counter of an alias without its middleware: the very one that they wrap.
+
+        For administrators, who must learn of an outage, and of what is stored now.
+        """
+        with self._lock:
+            if alias not in self._built:
+                self._built[alias] = definition(alias).build()
+            return self._built[alias]
 
     def __iter__(self) -> Iterator[str]:
         """Yield the aliases."""
@@ -122,9 +136,10 @@ class Counters:
     def reset(self) -> None:
         """Close all counters. Their next use composes them anew, from the settings then."""
         with self._lock:
-            composed, self._composed = self._composed, {}
+            outermost = {**self._built, **self._composed}
+            self._composed, self._built = {}, {}
             vars(self).pop("_default", None)
-        for each in composed.values():
+        for each in outermost.values():
             each.close()
 
 

@@ -81,6 +81,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.sender",
         "django_counter.signals",
     ),
+    "django_counter.administration": ("django_counter.handler", "django_counter.ratelimit"),
     "django_counter.contrib": (
         "django_counter.exceptions",
         "django_counter.handler",
@@ -88,6 +89,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "django_counter.management": (
         *CONTRACT,
+        "django_counter.administration",
         "django_counter.backends",
         "django_counter.handler",
         "django_counter.management",
@@ -98,6 +100,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "django_counter.admin": (
         "django_counter.admin",
         *CONTRACT,
+        "django_counter.administration",
         "django_counter.handler",
         "django_counter.models",
         "django_counter.ratelimit",

@@ -459,6 +459,33 @@ def test_reset_composes_nothing(slow: type[Slow]) -> None:
     assert slow.built == []
 
 
+# Without the middleware.
+
+
+def test_the_backend_is_the_very_counter_that_the_middleware_wrap() -> None:
+    entry = {"BACKEND": MEMORY, "MIDDLEWARE": [f"{HERE}.outer"]}
+    with override_settings(COUNTERS={"default": entry}):
+        bare = counters.backend("default")
+        assert type(bare) is MemoryCounter
+        assert counters["default"].next is bare
+        assert counters.backend("default") is bare
+
+
+def test_the_backend_is_there_where_its_middleware_cannot_be_imported() -> None:
+    entry = {"BACKEND": MEMORY, "MIDDLEWARE": ["nowhere.middleware"]}
+    with override_settings(COUNTERS={"default": entry}):
+        assert counters.backend("default").increment("key") == 1
+        with pytest.raises(CounterConfigError, match="cannot import the middleware"):
+            counters["default"]
+
+
+def test_reset_closes_a_backend_that_was_never_wrapped(slow: type[Slow]) -> None:
+    bare = counters.backend("default")
+    counters.reset()
+    assert slow.closed == [bare]
+    assert counters.backend("default") is not bare
+
+
 def test_the_settings_are_not_changed() -> None:
     entries = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{HERE}.outer"], "OPTIONS": {}}}
     before = copy.deepcopy(entries)

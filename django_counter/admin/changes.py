@@ -16,7 +16,7 @@ class Refused(Exception):
 def adjusted(obj: Counter, amount: int) -> str:
     """Add an amount."""
     # One that has ended meanwhile begins anew, and is to end as well.
-    value = counters[obj.alias].increment(obj.key, amount, _ttl(obj))
+    value = counters.backend(obj.alias).increment(obj.key, amount, _ttl(obj))
     return f"adjusted by {amount:+}, from {value - amount} to {value}"
 
 
@@ -25,7 +25,7 @@ def replaced(obj: Counter, data: dict[str, Any]) -> str:
     shown = data["shown"]
     value = shown if data["set_to"] is None else data["set_to"]
     ttl = None if data["no_expiry"] else data["set_ttl"] or _ttl(obj)
-    if not counters[obj.alias].set(obj.key, value, ttl, if_equal=shown):
+    if not counters.backend(obj.alias).set(obj.key, value, ttl, if_equal=shown):
         raise Refused(_moved(obj, shown))
     done = f"set from {shown} to {value}"
     if data["no_expiry"] or data["set_ttl"]:
@@ -34,7 +34,7 @@ def replaced(obj: Counter, data: dict[str, Any]) -> str:
 
 
 def _moved(obj: Counter, shown: int) -> str:
-    entry = counters[obj.alias].entry(obj.key)
+    entry = counters.backend(obj.alias).entry(obj.key)
     now = f"holds {entry.value}" if entry else "is gone"
     return f"the counter has changed since it was shown. It held {shown}, now it {now}"
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from django_counter.admin.charts import Chart, chart
+from django_counter.administration import on_server
 from django_counter.handler import counters
 from django_counter.ratelimit.declared import declared_limits
 from django_counter.ratelimit.digests import Digest
@@ -41,11 +42,13 @@ def limits_named(name: str) -> list[RateLimit]:
 
 def times_denied(limits: Iterable[RateLimit], identity: str) -> int:
     """Return how often an identity was denied in the last hour."""
-    return sum(counters[limit.using].get(identity_key(limit.name, identity)) for limit in limits)
+    return sum(
+        counters.backend(limit.using).get(identity_key(limit.name, identity)) for limit in limits
+    )
 
 
 def forgive(limits: Iterable[RateLimit], identity: str) -> None:
     """Give an identity its whole limit back, and forget how often it was denied."""
     for limit in limits:
-        limit.reset(Digest(identity))
-        counters[limit.using].delete(identity_key(limit.name, identity))
+        on_server(limit).reset(Digest(identity))
+        counters.backend(limit.using).delete(identity_key(limit.name, identity))

@@ -81,7 +81,7 @@ def _look(alias: str, prefix: str, cursor: str) -> tuple[list[Counter], str]:
     """Return counters in the order of their keys, and the cursor behind them."""
     found = {}  # the server may name one twice
     for _ in range(MAX_LOOKS):
-        entries, cursor = counters[alias].scan_page(prefix, cursor)
+        entries, cursor = counters.backend(alias).scan_page(prefix, cursor)
         found.update({entry.key: Counter.of(alias, entry) for entry in entries})
         if not cursor or len(found) >= ENOUGH:
             break

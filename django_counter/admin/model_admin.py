@@ -120,7 +120,7 @@ class CounterAdmin(ModelAdmin):
             check_key(key)
         except ValueError:
             return None
-        entry = counters[alias].entry(key) if alias in counters else None
+        entry = counters.backend(alias).entry(key) if alias in counters else None
         return entry and Counter.of(alias, entry)
 
     def get_fieldsets(self, request: HttpRequest, obj: Counter | None = None) -> Any:
@@ -195,7 +195,7 @@ class CounterAdmin(ModelAdmin):
         log(request, done, flag=DELETION)
 
     def delete_model(self, request: HttpRequest, obj: Counter) -> None:
-        counters[obj.alias].delete(obj.key)
+        counters.backend(obj.alias).delete(obj.key)
 
     @answered
     def history_view(

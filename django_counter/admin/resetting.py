@@ -29,7 +29,7 @@ def to_reset(alias: str, key: str, prefix: str) -> list[Entry]:
     except ValueError as error:
         raise Refused(str(error)) from error
     if key:
-        entry = counters[alias].entry(key)
+        entry = counters.backend(alias).entry(key)
         return [entry] if entry else []
     return _matching(alias, prefix)
 
@@ -40,7 +40,7 @@ def reset(request: HttpRequest, alias: str, entries: Iterable[Entry], reason: st
     try:
         for key, value, _ in entries:
             try:
-                counters[alias].delete(key)
+                counters.backend(alias).delete(key)
             except CounterOutcomeUnknown:
                 done.append((log_name(alias, key), f"reset: {UNKNOWN}, it held {value}"))
                 raise
@@ -54,7 +54,7 @@ def _matching(alias: str, prefix: str) -> list[Entry]:
     found: dict[str, Entry] = {}
     cursor = ""
     while True:
-        entries, cursor = counters[alias].scan_page(prefix, cursor)
+        entries, cursor = counters.backend(alias).scan_page(prefix, cursor)
         found.update({entry.key: entry for entry in entries})
         if len(found) > MAX_COUNTERS:
             raise Refused(f"more than {MAX_COUNTERS} counters begin so. Take a longer prefix")

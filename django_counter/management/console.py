@@ -35,11 +35,11 @@ class Console:
             raise CommandError(f"COUNTERS has no alias {alias!r}, it has {names}", returncode=USAGE)
 
     def counter(self, alias: str) -> Counter:
-        """Return the counter of an alias; refuse one that there is not."""
+        """Return the counter of an alias, without its middleware; refuse one that there is not."""
         self.check_alias(alias)
         if definition(alias).import_backend() is MemoryCounter:
             self.note(f"{alias!r} counts in memory, by each process alone: this sees its own only.")
-        return counters[alias]
+        return counters.backend(alias)
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
         """Write rows in the format asked for."""

@@ -26,7 +26,7 @@ def examine(alias: str) -> Iterator[Finding]:
     """Yield the findings of all checks; no more of them where the server cannot be reached."""
     yield from _configuration(run_checks(tags=["counters", "rate_limits"]), alias)
     try:
-        counter = counters[alias]
+        counter = counters.backend(alias)
     except CounterConfigError as error:
         yield Finding("connection", "problem", str(error), "Mend the settings.")
         return

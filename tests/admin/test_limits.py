@@ -11,7 +11,6 @@ from django.urls import include, path
 
 from django_counter import CounterUnavailable, counter, counters
 from django_counter.admin.charts import HEIGHT, chart
-from django_counter.middleware import CounterMiddleware
 from django_counter.ratelimit import RateLimit, history, rate_limit
 from django_counter.ratelimit.digests import digest
 from django_counter.ratelimit.history import Minute
@@ -19,6 +18,7 @@ from django_counter.ratelimit.limit import declared
 from django_counter.ratelimit.statistics import Statistics, identity_key, minute_key
 from tests.admin.conftest import ROOT, LogIn, messages_of, trail
 from tests.ratelimit.clocks import Clock
+from tests.wrapped import WrappedMemory
 
 pytestmark = pytest.mark.urls(__name__)
 LIMITS = f"{ROOT}limits/"
@@ -170,7 +170,7 @@ def test_it_says_that_statistics_are_off(ann: Client, settings: Any) -> None:
 
 
 def test_it_says_that_the_server_is_away(ann: Client, settings: Any) -> None:
-    away = {**settings.COUNTERS["other"], "MIDDLEWARE": ["tests.admin.test_list.Away"]}
+    away = {**settings.COUNTERS["other"], "BACKEND": "tests.admin.test_list.Away"}
     settings.COUNTERS = {**settings.COUNTERS, "other": away}
     form = {"name": ELSEWHERE.name, "identity": digest("ann")}
     for answer in (ann.get(LIMITS), ann.post(FORGIVE, form)):
@@ -184,7 +184,7 @@ def test_the_list_links_to_it(ann: Client) -> None:
     assert f'href="{LIMITS}"' in ann.get(ROOT).text
 
 
-class Failing(CounterMiddleware):
+class Failing(WrappedMemory):
     """Counters that cannot be deleted."""
 
     def delete(self, key: str) -> None:
@@ -219,7 +219,7 @@ class TestForgive:
         ]
 
     def test_an_outage_in_the_middle_is_logged(self, ann: Client, settings: Any) -> None:
-        failing = {**settings.COUNTERS["default"], "MIDDLEWARE": [f"{__name__}.Failing"]}
+        failing = {**settings.COUNTERS["default"], "BACKEND": f"{__name__}.Failing"}
         settings.COUNTERS = {**settings.COUNTERS, "default": failing}
         assert ann.post(FORGIVE, self.form()).status_code == 503
         [(_, said)] = trail()

@@ -11,9 +11,9 @@ from django.test import Client
 
 from django_counter import CounterUnavailable, counter, counters
 from django_counter.admin import listing
-from django_counter.middleware import CounterMiddleware
 from django_counter.values import Page
-from tests.admin.conftest import MEMORY, ROOT, LogIn, keys_of, messages_of
+from tests.admin.conftest import ROOT, LogIn, keys_of, messages_of
+from tests.wrapped import WrappedMemory
 
 
 def links_of(response: Any, title: str) -> list[str]:
@@ -145,7 +145,7 @@ class TestPages:
         assert said[0].startswith("There is no such page: ")
 
 
-class Sparse(CounterMiddleware):
+class Sparse(WrappedMemory):
     """Counters of which a server names one every third time, and that twice."""
 
     asked: list[str] = []
@@ -159,7 +159,7 @@ class Sparse(CounterMiddleware):
 
 @pytest.fixture
 def sparse(settings: Any) -> Iterator[None]:
-    settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Sparse"]}}
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Sparse"}}
     counter.set("visits", 1)
     yield
     Sparse.asked.clear()
@@ -187,7 +187,7 @@ def test_nothing_can_be_added(log_in: LogIn) -> None:
     assert client.get(f"{ROOT}add/").status_code == 403
 
 
-class Away(CounterMiddleware):
+class Away(WrappedMemory):
     """Counters whose server is gone."""
 
     @contextmanager
@@ -199,7 +199,7 @@ class Away(CounterMiddleware):
 
 @pytest.mark.parametrize("page", ["", "reset/?q=a", "reset/?key=a"])
 def test_a_page_says_that_the_server_is_away(ann: Client, settings: Any, page: str) -> None:
-    settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Away"]}}
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Away"}}
     answer = ann.get(ROOT + page)
     assert answer.status_code == 503
     assert "the server cannot be reached." in answer.text

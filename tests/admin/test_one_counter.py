@@ -17,11 +17,11 @@ from django_counter import (
     counters,
 )
 from django_counter.admin.log import log_name
-from django_counter.middleware import CounterMiddleware
 from django_counter.ratelimit.digests import digest
 from django_counter.values import INT64_MAX, INT64_MIN, Entry
-from tests.admin.conftest import MEMORY, ROOT, LogIn, address, messages_of, post, trail
+from tests.admin.conftest import ROOT, LogIn, address, messages_of, post, trail
 from tests.ratelimit.clocks import Clock
+from tests.wrapped import WrappedMemory
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -94,12 +94,8 @@ class TestAdjust:
     def test_one_that_ends_meanwhile_begins_anew_with_its_ttl(
         self, ann: Client, settings: Any, clock: Clock
     ) -> None:
-        in_memory = {
-            "BACKEND": MEMORY,
-            "OPTIONS": {"clock": clock},
-            "MIDDLEWARE": [f"{__name__}.Ending"],
-        }
-        settings.COUNTERS = {"default": in_memory}
+        ending = {"BACKEND": f"{__name__}.Ending", "OPTIONS": {"clock": clock}}
+        settings.COUNTERS = {"default": ending}
         counter.set("visits", 10, 100)
         post(ann, "visits", adjust=5)
         assert counter.entry("visits") == ("visits", 5, 100)
@@ -118,7 +114,7 @@ class TestAdjust:
         assert counter.get("visits") == -1
 
 
-class Ending(CounterMiddleware):
+class Ending(WrappedMemory):
     """Counters that end just before something is added."""
 
     def increment(self, key: str, value: int = 1, ttl: Any = None) -> int:
@@ -151,7 +147,7 @@ class TestSet:
         assert 'name="shown" value="12"' in answer.text, "the next try is on the value of now"
 
     def test_a_counter_that_goes_meanwhile_is_a_conflict(self, ann: Client, settings: Any) -> None:
-        settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Going"]}}
+        settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Going"}}
         counter.set("visits", 10)
         answer = post(ann, "visits", set_to="7")
         assert "It held 10, now it is gone." in messages_of(answer)[0]
@@ -186,14 +182,14 @@ class TestSet:
         assert counter.entry("visits") == ("visits", 12, 100)
 
     def test_one_in_its_last_moment_keeps_a_ttl(self, ann: Client, settings: Any) -> None:
-        settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Last"]}}
+        settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Last"}}
         counter.set("visits", 10, 100)
         post(ann, "visits", set_to="3")
         assert "set from 10 to 3" in trail()[0][1]
         assert [entry.ttl for entry in counter.scan()] in ([0.001], [])
 
 
-class Last(CounterMiddleware):
+class Last(WrappedMemory):
     """Counters that, as the server rounds it, have no time left."""
 
     def entry(self, key: str) -> Entry | None:
@@ -201,7 +197,7 @@ class Last(CounterMiddleware):
         return entry and entry._replace(ttl=0.0)
 
 
-class Going(CounterMiddleware):
+class Going(WrappedMemory):
     """Counters that are deleted just before they are set on a condition."""
 
     def set(self, key: str, value: int, ttl: Any = None, *, if_equal: int | None = None) -> bool:
@@ -304,7 +300,7 @@ def test_who_may_only_look_sees_no_form(log_in: LogIn) -> None:
 # While the counters do not answer.
 
 
-class Failing(CounterMiddleware):
+class Failing(WrappedMemory):
     """Counters whose operations fail that are in `errors`."""
 
     errors: dict[str, Exception] = {}
@@ -318,7 +314,7 @@ class Failing(CounterMiddleware):
 
 @pytest.fixture
 def errors(settings: Any) -> Iterator[dict[str, Exception]]:
-    settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Failing"]}}
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Failing"}}
     counter.set("visits", 10)
     yield Failing.errors
     Failing.errors.clear()

@@ -9,8 +9,8 @@ from django.test import Client
 from django_counter import CounterOutcomeUnknown, CounterUnavailable, counter, counters
 from django_counter.admin import resetting
 from django_counter.admin.log import log_name
-from django_counter.middleware import CounterMiddleware
-from tests.admin.conftest import MEMORY, ROOT, LogIn, address, messages_of, trail
+from tests.admin.conftest import ROOT, LogIn, address, messages_of, trail
+from tests.wrapped import WrappedMemory
 
 RESET = f"{ROOT}reset/"
 POST = {"reason": "agreed"}
@@ -142,7 +142,7 @@ def test_the_pages_link_to_it_where_it_is_allowed(
     assert RESET not in ann.get(ROOT).text
 
 
-class Failing(CounterMiddleware):
+class Failing(WrappedMemory):
     """Counters whose second deletion fails."""
 
     error: Exception
@@ -157,7 +157,7 @@ class Failing(CounterMiddleware):
 
 @pytest.fixture
 def failing(settings: Any) -> Iterator[None]:
-    settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Failing"]}}
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Failing"}}
     yield
     Failing.deleted.clear()
 

@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 
 from django_counter import counter
 from django_counter.admin import CounterAdmin
-from django_counter.middleware import CounterMiddleware
 from django_counter.models import Counter
 from django_counter.ratelimit import RateLimit
 from django_counter.ratelimit.digests import digest
-from tests.admin.conftest import ALL, MEMORY, ROOT, LogIn, address, trail
+from tests.admin.conftest import ALL, ROOT, LogIn, address, trail
+from tests.wrapped import WrappedMemory
 
 LIMIT = RateLimit("1/h", name="of test_security")
 ASKED: list[str] = []
@@ -48,7 +48,7 @@ each_change = pytest.mark.parametrize(
 )
 
 
-class Recorder(CounterMiddleware):
+class Recorder(WrappedMemory):
     """Notes each operation."""
 
     def around(self, operation: str, keys: tuple[str, ...]) -> Any:
@@ -58,7 +58,7 @@ class Recorder(CounterMiddleware):
 
 @pytest.fixture(autouse=True)
 def stored(site: None, settings: Any) -> None:
-    entry = {"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.Recorder"]}
+    entry = {"BACKEND": f"{__name__}.Recorder"}
     settings.COUNTERS = {"default": entry, "other": entry, "elsewhere": entry}
     counter.set("visits", 10, 100)
     LIMIT.hit("ann")

@@ -17,13 +17,13 @@ from django_counter import (
     CounterUnavailable,
 )
 from django_counter.management.commands.counter import VERBS
-from django_counter.middleware import CounterMiddleware
 from tests.commands.runs import Manage, call
+from tests.wrapped import WrappedMemory
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 
 
-class Failing(CounterMiddleware):
+class Failing(WrappedMemory):
     """Raises in place of each operation but close()."""
 
     error: Exception
@@ -39,7 +39,7 @@ class Failing(CounterMiddleware):
 def failing(settings: Any) -> type[Failing]:
     """Counters that fail with the error set here."""
     path = f"{__name__}.Failing"
-    settings.COUNTERS = {"default": {"BACKEND": MEMORY, "MIDDLEWARE": [path]}}
+    settings.COUNTERS = {"default": {"BACKEND": path}}
     return Failing
 
 

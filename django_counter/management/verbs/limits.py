@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management import CommandError
 
+from django_counter.administration import on_server
 from django_counter.management.arguments import add_format, add_using
 from django_counter.management.console import Console
 from django_counter.management.exits import NOT_FOUND, USAGE
@@ -140,6 +141,7 @@ def _identity(limit: RateLimit, text: str, key: str | None) -> str:
 
 
 def _one(console: Console, action: str, limit: RateLimit, identity: str) -> None:
+    limit = on_server(limit)
     if action == "reset":
         limit.reset(identity)
         seconds = setting("DENY_CACHE")
