@@ -1,14 +1,17 @@
 """list, get, set, incr, delete and top, on a real server."""
 
+import io
 import json
 from typing import Any
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 
-from django_counter import Counter
+from django_counter import Counter, CounterUnavailable, counters
 from django_counter.values import Entry
 from tests.commands.runs import call
+from tests.wrapped import WrappedMemory
 
 HOSTILE = ["*", "[x]", "\\", "?", "a*b"]
 PATTERNS = [
@@ -140,6 +143,35 @@ def test_set_without_a_ttl_removes_it(counter: Counter) -> None:
     counter.set("key", 1, 60)
     assert call("set", "key", 2).code == 0
     assert counter.entry("key") == Entry("key", 2, None)
+
+
+class Interrupted(WrappedMemory):
+    """Counters whose second deletion is interrupted."""
+
+    error: BaseException
+
+    def delete(self, key: str) -> None:
+        if key == "b":
+            raise self.error
+        super().delete(key)
+
+
+@pytest.mark.parametrize("error", [CounterUnavailable("no server"), KeyboardInterrupt()])
+@pytest.mark.parametrize("format", ["table", "csv", "json", "jsonl"])
+def test_what_was_deleted_is_shown_where_the_rest_is_not(
+    settings: Any, error: BaseException, format: str
+) -> None:
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Interrupted"}}
+    Interrupted.error = error
+    server = counters.backend("default")
+    for key in "abc":
+        server.set(key, 41)
+    out = io.StringIO()
+    with pytest.raises((CommandError, KeyboardInterrupt)):
+        call_command("counter", "delete", *"abc", format=format, stdout=out)
+    assert "41" in out.getvalue()
+    assert out.getvalue().count("41") == 1
+    assert sorted(entry.key for entry in server.scan()) == ["b", "c"]
 
 
 def test_set_if_equal_replaces_the_value_it_names(counter: Counter) -> None:
