@@ -214,6 +214,37 @@ def test_rights_that_are_missing_are_named(
     assert each["clock"]["found"] == "cannot tell: no right to TIME"
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ["-del"],
+        ["-set", "-del"],
+        ["-evalsha", "-eval", "-del"],
+        ["-set", "-evalsha", "-eval", "-del"],
+        ["-pttl", "-del"],
+    ],
+    ids=" ".join,
+)
+def test_whatever_it_may_not_do_it_leaves_nothing_without_a_ttl(
+    settings: Any, server: ServerProcess, client: redis.Redis, refused: list[str]
+) -> None:
+    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=["+@all", *refused])
+    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    status, words, _ = found("rights")
+    assert status == "problem"
+    assert "delete" in words
+    assert [key for key in client.scan_iter() if client.pttl(key) == -1] == []
+
+
+def test_what_was_not_tried_is_said(
+    settings: Any, server: ServerProcess, client: redis.Redis
+) -> None:
+    commands = ["+@all", "-set", "-evalsha", "-eval"]
+    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
+    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    assert "not tried: increment, decrement" in found("rights")[1]
+
+
 def test_without_the_right_to_scan_the_ttls_cannot_be_told(
     settings: Any, server: ServerProcess, client: redis.Redis
 ) -> None:
