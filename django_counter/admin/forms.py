@@ -80,6 +80,12 @@ class ReasonForm(forms.Form):
     reason = _reason()
 
 
+class ResetForm(ReasonForm):
+    """How many counters were shown to be reset, and why."""
+
+    shown = forms.IntegerField()
+
+
 class ForgiveForm(ReasonForm):
     """Whom to forgive, and why."""
 

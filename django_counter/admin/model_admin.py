@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from django_counter.admin.changes import UNKNOWN, Refused, adjusted, replaced
-from django_counter.admin.forms import CounterForm, ForgiveForm, ReasonForm
+from django_counter.admin.forms import CounterForm, ForgiveForm, ResetForm
 from django_counter.admin.limits import forgive, limits_named, overview, times_denied
 from django_counter.admin.listing import Listing
 from django_counter.admin.log import log, log_name, logged
@@ -226,11 +226,15 @@ class CounterAdmin(ModelAdmin):
         except Refused as error:
             self.message_user(request, f"Nothing was reset: {error}.", messages.ERROR)
             return self._to_list()
-        form = ReasonForm(request.POST if request.method == "POST" else None)
+        form = ResetForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
-            reset(request, alias, entries, form.cleaned_data["reason"])
-            self.message_user(request, f"Reset: {len(entries)}.", messages.SUCCESS)
-            return self._to_list(using=alias, q=prefix)
+            shown = form.cleaned_data["shown"]
+            if shown == len(entries):
+                reset(request, alias, entries, form.cleaned_data["reason"])
+                self.message_user(request, f"Reset: {shown}.", messages.SUCCESS)
+                return self._to_list(using=alias, q=prefix)
+            said = f"Nothing was reset: {shown} were shown, now there are {len(entries)}."
+            self.message_user(request, said, messages.ERROR)
         context = {
             "title": "Reset counters",
             "alias": alias,

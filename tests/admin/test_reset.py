@@ -13,7 +13,7 @@ from tests.admin.conftest import ROOT, LogIn, address, messages_of, trail
 from tests.wrapped import WrappedMemory
 
 RESET = f"{ROOT}reset/"
-POST = {"reason": "agreed"}
+POST = {"reason": "agreed", "shown": 3}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_confirmed_it_deletes_what_has_the_prefix(ann: Client, visits: list[str]
 
 def test_confirmed_it_deletes_one(ann: Client, visits: list[str]) -> None:
     counter.set("visits:00", 5)
-    ann.post(f"{RESET}?key=visits:0", POST)
+    ann.post(f"{RESET}?key=visits:0", {**POST, "shown": 1})
     assert sorted(entry.key for entry in counter.scan("visits")) == [
         "visits:00",
         "visits:1",
@@ -58,13 +58,13 @@ def test_a_prefix_is_literal(ann: Client, prefix: str) -> None:
     others = ["a", "ab", "x", "!"]
     for key in [*others, prefix, f"{prefix}a"]:
         counter.set(key, 1)
-    ann.post(RESET, POST, query_params={"q": prefix})
+    ann.post(RESET, {**POST, "shown": 2}, query_params={"q": prefix})
     assert sorted(entry.key for entry in counter.scan()) == sorted(others)
 
 
 def test_it_is_of_one_alias(ann: Client, visits: list[str]) -> None:
     counters["other"].set("visits:0", 1)
-    ann.post(f"{RESET}?q=visits:&using=other", POST)
+    ann.post(f"{RESET}?q=visits:&using=other", {**POST, "shown": 1})
     assert counter.multi_get(visits) == dict.fromkeys(visits, 10)
     assert counters["other"].entry("visits:0") is None
 
@@ -111,6 +111,34 @@ def test_a_search_that_takes_too_long_is_refused(
     assert len(list(counter.scan())) == 1001
 
 
+@pytest.mark.parametrize("change", ["more", "fewer"])
+def test_it_asks_again_where_others_than_those_shown_would_go(
+    ann: Client, visits: list[str], change: str
+) -> None:
+    assert 'name="shown" value="3"' in ann.get(f"{RESET}?q=visits:").text
+    counter.set("visits:late", 1) if change == "more" else counter.delete("visits:0")
+    number = 4 if change == "more" else 2
+    page = ann.post(f"{RESET}?q=visits:", POST)
+    assert messages_of(page) == [f"Nothing was reset: 3 were shown, now there are {number}."]
+    assert f"<strong>{number}</strong> counters" in page.text
+    assert f'name="shown" value="{number}"' in page.text
+    assert 'value="agreed"' in page.text
+    assert len(list(counter.scan("visits:"))) == number
+    assert trail() == []
+
+
+def test_without_the_number_that_was_shown_it_asks(ann: Client, visits: list[str]) -> None:
+    assert "<strong>3</strong> counters" in ann.post(f"{RESET}?q=visits:", {"reason": ""}).text
+    assert counter.multi_get(visits) == dict.fromkeys(visits, 10)
+
+
+def test_the_number_is_sent_without_separators(ann: Client, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    for number in range(1000):
+        counter.set(f"visits:{number}", 1)
+    assert 'name="shown" value="1000"' in ann.get(f"{RESET}?q=visits:").text
+
+
 def test_what_is_gone_is_told(ann: Client) -> None:
     for query in ("?q=gone", "?key=gone"):
         assert "There are no such counters any more." in ann.get(RESET + query).text
@@ -124,7 +152,7 @@ def test_keys_are_escaped(ann: Client) -> None:
 
 
 def test_a_reason_that_is_too_long_is_refused(ann: Client, visits: list[str]) -> None:
-    answer = ann.post(f"{RESET}?q=visits:", {"reason": "x" * 201})
+    answer = ann.post(f"{RESET}?q=visits:", {**POST, "reason": "x" * 201})
     assert "at most 200 characters" in answer.text
     assert counter.get("visits:0") == 10
 
@@ -175,7 +203,7 @@ def test_a_reset_with_an_unknown_outcome_logs_that(
     ann: Client, failing: None, visits: list[str]
 ) -> None:
     Failing.error = CounterOutcomeUnknown("delete", "visits:1", None)
-    answer = ann.post(f"{RESET}?q=visits:", {})
+    answer = ann.post(f"{RESET}?q=visits:", {"shown": 3})
     assert answer.status_code == 503
     assert [said for _, said in trail()] == [
         "reset, it held 10.",

@@ -38,8 +38,8 @@ CHANGES: dict[str, tuple[str, dict[str, Any], str]] = {
     "set": (address("visits"), {"shown": 10, "set_to": 1}, "change"),
     "ttl": (address("visits"), {"shown": 10, "set_ttl": 1}, "change"),
     "delete": (address("visits", "delete"), {"post": "yes"}, "delete"),
-    "reset one": (f"{ROOT}reset/?key=visits", {"reason": ""}, "reset"),
-    "reset all": (f"{ROOT}reset/?q=vis", {"reason": ""}, "reset"),
+    "reset one": (f"{ROOT}reset/?key=visits", {"shown": 1}, "reset"),
+    "reset all": (f"{ROOT}reset/?q=vis", {"shown": 1}, "reset"),
     "forgive": (f"{ROOT}limits/forgive/", FORGIVEN, "reset"),
 }
 each_page = pytest.mark.parametrize(("url", "allowed"), PAGES.values(), ids=PAGES)
