@@ -12,6 +12,15 @@ TTL_MAX = 36_525 * 86_400  # seconds: 100 years
 
 Ttl: TypeAlias = float | timedelta | None
 
+
+def allowed_ttl(ttl: float | None) -> float | None:
+    """Return the time that a stored counter has left as one that can be given to a counter.
+
+    Another client may have given it more, and the server rounds what is left down to 0.
+    """
+    return None if ttl is None else min(max(ttl, TTL_MIN), TTL_MAX)
+
+
 # Makes a NamedTuple of a tuple of all its fields. Its own way there is a function of Python, which
 # a call between two waits feels.
 new = tuple.__new__

@@ -4,7 +4,7 @@ from typing import Any
 
 from django_counter.handler import counters
 from django_counter.models import Counter, time_left
-from django_counter.values import TTL_MIN
+from django_counter.values import allowed_ttl
 
 UNKNOWN = "no reply came, it may have been applied"
 
@@ -16,7 +16,7 @@ class Refused(Exception):
 def adjusted(obj: Counter, amount: int) -> str:
     """Add an amount."""
     # One that has ended meanwhile begins anew, and is to end as well.
-    value = counters.backend(obj.alias).increment(obj.key, amount, _ttl(obj))
+    value = counters.backend(obj.alias).increment(obj.key, amount, allowed_ttl(obj.ttl))
     return f"adjusted by {amount:+}, from {value - amount} to {value}"
 
 
@@ -24,7 +24,7 @@ def replaced(obj: Counter, data: dict[str, Any]) -> str:
     """Set the value, the time left or both; raise Refused where it does not hold what was shown."""
     shown = data["shown"]
     value = shown if data["set_to"] is None else data["set_to"]
-    ttl = None if data["no_expiry"] else data["set_ttl"] or _ttl(obj)
+    ttl = None if data["no_expiry"] else data["set_ttl"] or allowed_ttl(obj.ttl)
     if not counters.backend(obj.alias).set(obj.key, value, ttl, if_equal=shown):
         raise Refused(_moved(obj, shown))
     done = f"set from {shown} to {value}"
@@ -37,7 +37,3 @@ def _moved(obj: Counter, shown: int) -> str:
     entry = counters.backend(obj.alias).entry(obj.key)
     now = f"holds {entry.value}" if entry else "is gone"
     return f"the counter has changed since it was shown. It held {shown}, now it {now}"
-
-
-def _ttl(obj: Counter) -> float | None:
-    return None if obj.ttl is None else max(obj.ttl, TTL_MIN)

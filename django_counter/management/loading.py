@@ -13,7 +13,7 @@ from django_counter.exceptions import (
     CounterTypeError,
 )
 from django_counter.management.records import Record
-from django_counter.values import TTL_MIN
+from django_counter.values import allowed_ttl
 
 AT_ONCE = 500  # calls, written together and answered well within the deadline of each
 SHOWN = 20  # faults of each kind
@@ -38,7 +38,7 @@ async def apply_max(counter: Counter, record: Record) -> None:
         there = await counter.aentry(key)
         if there is None:
             continue  # it has just ended
-        ttl = None if there.ttl is None else max(there.ttl, TTL_MIN)
+        ttl = allowed_ttl(there.ttl)
         if there.value >= value or await counter.aset(key, value, ttl, if_equal=there.value):
             return
 

@@ -197,6 +197,25 @@ class Last(WrappedMemory):
         return entry and entry._replace(ttl=0.0)
 
 
+class Ageless(WrappedMemory):
+    """Counters to which another client gave more time than can be given here."""
+
+    def entry(self, key: str) -> Entry | None:
+        entry = super().entry(key)
+        return entry and entry._replace(ttl=10.0**11)
+
+
+@pytest.mark.parametrize("fields", [{"adjust": "1"}, {"set_to": "9"}])
+def test_more_time_than_can_be_given_is_cut(
+    ann: Client, settings: Any, fields: dict[str, str]
+) -> None:
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Ageless"}}
+    counter.set("visits", 8)
+    answer = post(ann, "visits", **fields)
+    assert answer.status_code == 200
+    assert counter.get("visits") == 9
+
+
 class Going(WrappedMemory):
     """Counters that are deleted just before they are set on a condition."""
 

@@ -21,7 +21,7 @@ from django_counter import (
 )
 from django_counter.management.loading import AT_ONCE, Load, spans
 from django_counter.management.records import LINE_MAX
-from django_counter.values import Entry
+from django_counter.values import TTL_MAX, Entry
 from tests.commands.runs import Manage, Run, call
 from tests.commands.test_verbs import HOSTILE
 
@@ -85,6 +85,34 @@ def test_export_writes_each_counter_once_and_none_that_has_ended(
     run = call("export")
     assert [json.loads(line)["key"] for line in run.out.splitlines()] == ["a", "c"]
     assert run.err == "2 counters exported.\n"
+
+
+FOR_EVER = 10**14  # milliseconds, 3170 years: more than these commands could give
+
+
+def test_what_other_clients_let_live_too_long_comes_back(
+    counter: Counter, raw: redis.Redis, key_prefix: str, file: Path
+) -> None:
+    raw.set(f"{key_prefix}:k", 5, px=FOR_EVER)
+    file.write_text(call("export").out)
+    assert json.loads(file.read_text())["ttl"] == TTL_MAX
+    counter.delete("k")
+    assert call("import", file).code == 0
+    entry = counter.entry("k")
+    assert entry is not None
+    assert entry.ttl == pytest.approx(TTL_MAX, rel=0.01)
+
+
+def test_max_takes_what_other_clients_let_live_too_long(
+    counter: Counter, raw: redis.Redis, key_prefix: str, file: Path
+) -> None:
+    raw.set(f"{key_prefix}:k", 5, px=FOR_EVER)
+    run = call("import", write(file, line("k", 9)), "--mode", "max")
+    assert run.code == 0
+    entry = counter.entry("k")
+    assert entry is not None
+    assert entry.value == 9
+    assert entry.ttl == pytest.approx(TTL_MAX, rel=0.01)
 
 
 def test_both_show_a_bar_on_a_terminal(manage: Manage, counter: Counter, file: Path) -> None:

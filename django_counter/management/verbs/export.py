@@ -8,7 +8,7 @@ from django_counter.management.console import Console
 from django_counter.management.progress import bar
 from django_counter.management.records import written
 from django_counter.management.seen import SeenKeys
-from django_counter.values import TTL_MIN, Entry
+from django_counter.values import TTL_MIN, Entry, allowed_ttl
 
 HELP = "write counters to stdout, a line of JSON each"
 NOTES = """
@@ -28,7 +28,7 @@ def run(console: Console, *, using: str, prefix: str, **options: Any) -> None:
     with SeenKeys() as seen:
         for entry in bar(console, "exporting", unit="counters", iterable=entries):
             if _lives(entry) and seen.add(entry.key):
-                console.write(written(entry))
+                console.write(written(entry._replace(ttl=allowed_ttl(entry.ttl))))
                 count += 1
     console.note(f"{count} counters exported.")
 
