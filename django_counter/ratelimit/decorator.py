@@ -50,7 +50,6 @@ def rate_limit(
     While the counters are away, `on_error` is "allow", "deny" (503), "raise" or "local": a share
     of the limit, counted in this process.
     """
-    limit_of = _limits(rates, name, algorithm, using, cost)
     identity = parse_identity(key)
     check_on_error(on_error)
     _check_function("when", when)
@@ -58,6 +57,7 @@ def rate_limit(
     if isinstance(methods, str):
         raise TypeError(f"methods must be several, such as [{methods!r}]")
     counted = None if methods is None else frozenset(method.upper() for method in methods)
+    limit_of = _limits(rates, name, algorithm, using, cost, key_name(key))
 
     def applies(request: HttpRequest) -> bool:
         if counted is not None and request.method not in counted:
@@ -67,9 +67,7 @@ def rate_limit(
     def decorate(view: View) -> View:
         if view.__module__ == "django.utils.decorators":
             return view  # what method_decorator() looks for attributes with
-        limit = limit_of(view)
-        limit.keys.add(key_name(key))
-        guard = Guard(limit, identity, cost, on_error, refund_when)
+        guard = Guard(limit_of(view), identity, cost, on_error, refund_when)
         limited = _alimited if _is_async(view) else _limited
         return cast(View, functools.wraps(view)(limited(view, guard, applies, when, block)))
 
@@ -149,22 +147,38 @@ def _check_cost(cost: Cost, limit: RateLimit) -> None:
 
 
 def _limits(
-    rates: tuple[str | RateLimit, ...], name: str | None, algorithm: str, using: str, cost: Cost
+    rates: tuple[str | RateLimit, ...],
+    name: str | None,
+    algorithm: str,
+    using: str,
+    cost: Cost,
+    key: str,
 ) -> Callable[[Callable[..., Any]], RateLimit]:
-    """Return the function that has the limit of each view."""
+    """Return the function that has the limit of each view.
+
+    A limit with a name knows its key from now on: method_decorator() has no view before a request.
+    """
     first = rates[0] if rates else None
     if isinstance(first, RateLimit):
         if len(rates) > 1 or name is not None or (algorithm, using) != ("fixed", DEFAULT_ALIAS):
             raise ValueError("a RateLimit stands alone: it has its name, algorithm and alias")
         _check_cost(cost, first)
+        first.keys.add(key)
         return lambda view: first
     texts = cast(tuple[str, ...], rates)  # RateLimit refuses anything else
     make = functools.partial(RateLimit, *texts, algorithm=algorithm, using=using)
     limit = make(name="unnamed" if name is None else name)  # refuses bad rates here, not later
     _check_cost(cost, limit)
     if name is not None:
+        limit.keys.add(key)
         return lambda view: limit
-    of_name = functools.cache(lambda name: make(name=name))
+
+    @functools.cache
+    def of_name(name: str) -> RateLimit:
+        limit = make(name=name)
+        limit.keys.add(key)
+        return limit
+
     return lambda view: of_name(_path(view))
 
 

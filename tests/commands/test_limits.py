@@ -5,14 +5,22 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.decorators import method_decorator
+from django.views import View
 
 from django_counter import Counter
 from django_counter.ratelimit import RateLimit, rate_limit
 from django_counter.ratelimit.digests import digest
+from django_counter.ratelimit.identity import identity_of
 from tests.commands.runs import Manage, call
 from tests.ratelimit.sites import done
 
 TWICE = rate_limit("3/h", name="commands-twice", key="ip")(done)
+
+
+@method_decorator(rate_limit("2/h", name="commands-class", key="post:username"), name="dispatch")
+class NeverServed(View):
+    pass
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +95,32 @@ def test_reset_gives_it_back(counter: Counter) -> None:
     assert limit.hit("ann").allowed
 
 
+def test_reset_reaches_what_a_class_based_view_counts_elsewhere(counter: Counter) -> None:
+    elsewhere = RateLimit("2/h", name="commands-class")
+    ann = identity_of("post:username", "ann")
+    elsewhere.hit(ann)
+    assert overview("commands-class")[0]["key"] == "post:username"
+    assert "Given back" in call("limits", "reset", "commands-class", "Ann").err
+    assert elsewhere.peek(ann).remaining == 2
+
+
+@pytest.mark.parametrize("identity", ["ann", f"digest:{'0' * 32}"])
+def test_reset_says_that_nothing_was_missing(counter: Counter, identity: str) -> None:
+    run = call("limits", "reset", "login", identity)
+    assert run.code == 0
+    assert "Nothing was missing. Is IDENTITY what" in run.err
+    assert "Given back" not in run.err
+
+
+def test_a_limit_of_code_takes_the_very_text_and_says_so(counter: Counter) -> None:
+    limit = RateLimit("2/h", name="commands-code")
+    limit.hit("ann")
+    run = call("limits", "show", limit.name, "ann", "--format", "json")
+    assert json.loads(run.out)[0]["remaining"] == 1
+    assert "No view counts by 'commands-code': 'ann' is taken as code hands it in." in run.err
+    assert "No view" not in call("limits", "show", "login", "ann").err
+
+
 def test_reset_takes_a_digest(counter: Counter) -> None:
     limit = RateLimit("1/h", name="commands-digest")
     hexadecimal = limit.hit("ann").identity
@@ -97,6 +131,7 @@ def test_reset_takes_a_digest(counter: Counter) -> None:
 def test_it_says_how_long_other_processes_may_go_on(counter: Counter, settings: Any) -> None:
     settings.RATE_LIMIT = {"DENY_CACHE": 2.5}
     limit = RateLimit("1/h", name="commands-deny")
+    limit.hit("ann")
     run = call("limits", "reset", limit.name, "ann")
     assert "may go on for 2.5 s" in run.err
 

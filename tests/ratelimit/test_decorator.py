@@ -830,6 +830,22 @@ class TestMethodDecorator:
         with pytest.raises(ImproperlyConfigured, match=r"needs a name=: the path .*<locals>"):
             site.get(view)
 
+    def test_a_limit_with_a_name_knows_its_key_before_a_view_is_asked(self, name: str) -> None:
+        alone = RateLimit("1/h", name=f"{name} alone")
+        decorators = [
+            rate_limit("2/h", name=name, key="post:username"),
+            rate_limit(alone, key="get:q"),
+        ]
+        method_decorator(decorators, name="dispatch")(type("Made", (View,), {}))
+        [named] = [limit for limit in declared if limit.name == name]
+        assert (named.keys, alone.keys) == ({"post:username"}, {"get:q"})
+
+    def test_a_key_that_is_none_is_not_kept(self, name: str) -> None:
+        limit = RateLimit("1/h", name=name)
+        with pytest.raises(ValueError, match="is no key"):
+            rate_limit(limit, key="cookie")
+        assert limit.keys == set()
+
     def test_no_limit_is_declared_before_a_view_is_asked(self) -> None:
         before = set(declared)
         method_decorator(rate_limit("1/h"), name="dispatch")(type("Made", (View,), {}))

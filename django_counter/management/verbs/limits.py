@@ -13,7 +13,7 @@ from django_counter.management.console import Console
 from django_counter.management.exits import NOT_FOUND, USAGE
 from django_counter.management.rows import Column
 from django_counter.management.text import duration, escaped
-from django_counter.ratelimit.decisions import Standing
+from django_counter.ratelimit.decisions import Decision, Standing
 from django_counter.ratelimit.declared import declared_limits, keys_of
 from django_counter.ratelimit.digests import Digest
 from django_counter.ratelimit.identity import identity_of
@@ -37,7 +37,8 @@ IDENTITY is what the limit counts by, as its view says with key=:
   "session"              a session's key
   a function             what it returns (--key callable)
 digest:HEX takes the 32 hexadecimal digits that keys and logs have in place of an identity. A limit
-that no view counts by, but code of yours does, takes the very text that this code hands in.
+without a key in the table, which code of yours or a throttle of REST framework counts by, takes the
+very text that is handed in there. A class-based view's limit without a name= is not known here.
 """
 
 DIGEST = "digest:"
@@ -89,7 +90,7 @@ def run(
         raise CommandError(message, returncode=USAGE)
     else:
         limit = _named(limits, name)
-        _one(console, action, limit, _identity(limit, identity, key))
+        _one(console, action, limit, _identity(console, limit, identity, key))
 
 
 def _overview(console: Console, limits: list[RateLimit]) -> Iterator[tuple[Any, ...]]:
@@ -127,26 +128,29 @@ def _named(limits: list[RateLimit], name: str) -> RateLimit:
     raise CommandError(f"no rate limit {name!r}. There are: {names}", returncode=NOT_FOUND)
 
 
-def _identity(limit: RateLimit, text: str, key: str | None) -> str:
+def _identity(console: Console, limit: RateLimit, text: str, key: str | None) -> str:
     keys = [key] if key else keys_of(limit)
     try:
         if text.startswith(DIGEST):
             return Digest(text.removeprefix(DIGEST))
-        if len(keys) < 2:
-            return identity_of(keys[0], text) if keys else text
+        if len(keys) == 1:
+            return identity_of(keys[0], text)
     except ValueError as error:
         raise CommandError(f"IDENTITY: {error}", returncode=USAGE) from error
+    if not keys:
+        console.note(f"No view counts by {limit.name!r}: {text!r} is taken as code hands it in.")
+        return text
     message = f"{limit.name!r} is counted by {' and by '.join(keys)}. Choose one: --key {keys[0]}"
     raise CommandError(message, returncode=USAGE)
 
 
 def _one(console: Console, action: str, limit: RateLimit, identity: str) -> None:
     limit = on_server(limit)
+    decision = limit.peek(identity)
     if action == "reset":
         limit.reset(identity)
-        seconds = setting("DENY_CACHE")
-        console.note(f"Given back. Processes that have just denied it may go on for {seconds:g} s.")
-    decision = limit.peek(identity)
+        console.note(_given_back(decision))
+        decision = limit.peek(identity)
     console.note(f"{limit.name!r} for {DIGEST}{decision.identity}:")
     console.rows(
         STANDING,
@@ -155,3 +159,10 @@ def _one(console: Console, action: str, limit: RateLimit, identity: str) -> None
             for each in decision.standings
         ],
     )
+
+
+def _given_back(decision: Decision) -> str:
+    if all(each.remaining == each.rate.limit for each in decision.standings):
+        return "Nothing was missing. Is IDENTITY what the limit is counted by?"
+    seconds = setting("DENY_CACHE")
+    return f"Given back. Processes that have just denied it may go on for {seconds:g} s."
