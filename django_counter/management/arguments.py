@@ -1,7 +1,7 @@
 """Arguments of the verbs: read strictly, refused with what would be right."""
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
 from django_counter.arguments import check_key, check_prefix, milliseconds
@@ -20,16 +20,16 @@ def add_using(parser: ArgumentParser, default: str | None = DEFAULT_ALIAS) -> No
         "--using",
         metavar="ALIAS",
         default=default,
-        help="an alias in COUNTERS" + (f", default: {default}" if default else ", default: all"),
+        help=f"an alias in COUNTERS, default: {'all' if default in {None, SUPPRESS} else default}",
     )
 
 
-def add_format(parser: ArgumentParser) -> None:
+def add_format(parser: ArgumentParser, default: str = "table") -> None:
     """Add --format."""
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
-        default="table",
+        default=default,
         help="default: table. In JSON and CSV a ttl is in seconds, and none (null, empty) is no "
         "expiry. CSV has keys as they are: a spreadsheet may take one for a formula",
     )

@@ -148,11 +148,50 @@ def test_without_limits_it_says_that_there_are_none(counter: Counter) -> None:
     assert "There are: none" in run.err
 
 
-@pytest.mark.parametrize("words", [("show",), ("reset", "login")])
-def test_a_name_and_an_identity_are_needed(counter: Counter, words: tuple[str, ...]) -> None:
-    run = call("limits", *words)
+@pytest.mark.parametrize(
+    ("words", "missing"), [(("show",), "NAME, IDENTITY"), (("reset", "login"), "IDENTITY")]
+)
+def test_a_name_and_an_identity_are_needed(
+    manage: Manage, words: tuple[str, ...], missing: str
+) -> None:
+    run = manage("limits", *words)
     assert run.code == 2
-    assert "needs the NAME of a limit and an IDENTITY" in run.err
+    assert f"arguments are required: {missing}" in run.err
+
+
+OPTIONS = ["--key", "post:username"], ["--using", "default"], ["-v", "0", "--no-color"]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options[0])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_options_stand_between_the_words_too(
+    counter: Counter, options: list[str], place: int
+) -> None:
+    words = ["show", "login", "ann"]
+    words[place:place] = options
+    assert rows(*words)[0]["remaining"] == 5
+
+
+def test_options_before_the_action_count(counter: Counter) -> None:
+    run = call("limits", "--format", "json", "--using", "other", "show", "login", "ann")
+    assert run.code == 3
+    run = call("limits", "--format", "json", "show", "login", "ann")
+    assert json.loads(run.out)[0]["remaining"] == 5
+    run = call("limits", "--using", "other", "show", "--using", "default", "login", "ann")
+    assert run.code == 0
+
+
+def test_help_shows_the_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, usage in [
+        ([], "counter limits [options] [{show,reset} NAME IDENTITY]\n"),
+        (["show"], "NAME IDENTITY\n"),
+    ]:
+        with pytest.raises(SystemExit):
+            call("limits", *words, "--help")
+        shown = capsys.readouterr().out
+        assert usage in shown
+        assert all(len(line) <= 100 for line in shown.splitlines())
+    assert "a user's primary key, or anonymous" in shown
 
 
 @pytest.mark.parametrize("identity", ["digest:xyz", "digest:", "digest:" + "A" * 32])

@@ -31,7 +31,7 @@ from django_counter.management.verbs import list as list_
 from django_counter.management.verbs import set as set_
 
 # What each has: HELP, its line in the index; NOTES, what its own help says below the options;
-# add_arguments(parser); run(console, **options).
+# add_arguments(parser), which may return further parsers within; run(console, **options).
 VERBS: dict[str, ModuleType] = {
     "list": list_,
     "get": get,
@@ -77,8 +77,9 @@ class Command(BaseCommand):
                 formatter_class=HelpFormatter,
                 allow_abbrev=False,
             )
-            verb.add_arguments(each)
-            self._add_django_options(each)
+            inner = verb.add_arguments(each) or ()
+            for words in (each, *inner):
+                self._add_django_options(words)
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as a program: Ctrl-C, and a reader of stdout who has gone, end it quietly."""

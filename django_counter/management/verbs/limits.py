@@ -1,6 +1,6 @@
 """`manage.py counter limits`: the rate limits of the project, and where identities stand."""
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from collections import Counter as Tally
 from collections.abc import Iterator
 from typing import Any
@@ -26,10 +26,9 @@ NOTES = """
 Without more words: every declared limit, a row for each of its rates. "identities" have drawn
 from their budget in the present window; "used up" are those of them with nothing left. (What the
 previous window of a sliding limit still weighs is seen by 'show' only.)
-
-limits show NAME IDENTITY    what one identity has left
-limits reset NAME IDENTITY   give it its whole limit back
-
+"""
+ACTIONS = {"show": "what one identity has left", "reset": "give it its whole limit back"}
+IDENTITIES = """
 IDENTITY is what the limit counts by, as its view says with key=:
   "ip"                   an address, 192.0.2.7 or 2001:db8::1
   "user", "user_or_ip"   a user's primary key, or anonymous, or an address
@@ -59,15 +58,38 @@ STANDING = (
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=["show", "reset"], help="for one identity")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="of a limit")
-    parser.add_argument("identity", metavar="IDENTITY", nargs="?", help="see below")
-    parser.add_argument(
-        "--key", help="what IDENTITY is, where a limit is counted by several keys or none"
-    )
+def add_arguments(parser: ArgumentParser) -> list[ArgumentParser]:
+    """Add those of the verb; return the parsers of its actions."""
     add_format(parser)
     add_using(parser, default=None)
+    _add_key(parser)
+    parser.set_defaults(name="", identity="")
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
+    parser.usage = "%(prog)s [options] [{show,reset} NAME IDENTITY]"
+    return [_add_action(actions, parser, name) for name in ACTIONS]
+
+
+def _add_action(actions: Any, parser: ArgumentParser, name: str) -> ArgumentParser:
+    action: ArgumentParser = actions.add_parser(
+        name,
+        help=ACTIONS[name],
+        description=f"{ACTIONS[name][0].upper()}{ACTIONS[name][1:]}.",
+        epilog=IDENTITIES,
+        formatter_class=parser.formatter_class,
+        allow_abbrev=False,
+    )
+    action.add_argument("name", metavar="NAME", help="of a limit")
+    action.add_argument("identity", metavar="IDENTITY", help="see below")
+    # What stands before the action counts, unless it is said again here.
+    add_format(action, default=SUPPRESS)
+    add_using(action, default=SUPPRESS)
+    _add_key(action, default=SUPPRESS)
+    return action
+
+
+def _add_key(parser: ArgumentParser, default: str | None = None) -> None:
+    text = "what IDENTITY is, where a limit is counted by several keys or none"
+    parser.add_argument("--key", default=default, help=text)
 
 
 def run(
@@ -75,8 +97,8 @@ def run(
     *,
     using: str | None,
     action: str | None,
-    name: str | None,
-    identity: str | None,
+    name: str,
+    identity: str,
     key: str | None,
     **options: Any,
 ) -> None:
@@ -85,9 +107,6 @@ def run(
     limits = [limit for limit in declared_limits() if using in (None, limit.using)]
     if action is None:
         console.rows(OVERVIEW, _overview(console, limits))
-    elif name is None or identity is None:
-        message = f"'limits {action}' needs the NAME of a limit and an IDENTITY"
-        raise CommandError(message, returncode=USAGE)
     else:
         limit = _named(limits, name)
         _one(console, action, limit, _identity(console, limit, identity, key))
