@@ -15,7 +15,7 @@ from django_counter.backends.redis.errors import DRIVER_ERRORS, ReplyLost
 
 # How long ago a connection may have been used, to be used again without a look at its socket.
 UNPROBED_SECONDS = 0.001
-READ_BYTES = 4096
+READ_BYTES = 400  # most replies are shorter, and Python keeps memory for objects of this size
 READ_MORE_BYTES = 65_536
 INCOMPLETE = object()  # what a reader gives when it has no whole reply
 READABLE = select.POLLIN | getattr(select, "POLLRDHUP", 0)
