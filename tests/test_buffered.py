@@ -590,6 +590,26 @@ def closed() -> Callable[[], BufferedMiddleware | None]:
     return weakref.ref(buffer)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_what_comes_while_it_is_closed_is_sent_at_the_end_of_the_process(
+    server: Server, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(Sender, "start", lambda self: None)
+    monkeypatch.setattr(buffered.atexit, "register", at_exit.append)
+    monkeypatch.setattr(buffered.atexit, "unregister", at_exit.remove)
+    buffer = BufferedMiddleware(server)
+    buffer.increment("visits")
+    server.during = lambda: buffer.increment("visits")  # while close() sends what there was
+    if asynchronous:
+        asyncio.run(buffer.aclose())
+    else:
+        buffer.close()
+    for send in at_exit:
+        send()
+    assert server.next.get("visits") == 2
+
+
 def test_a_closed_buffer_is_forgotten() -> None:
     forgotten = closed()
     join_threads()

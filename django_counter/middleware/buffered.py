@@ -166,13 +166,13 @@ class BufferedMiddleware(CounterMiddleware):
         return await super().ascan_page(prefix, cursor)
 
     def close(self) -> None:
+        self._forget_exit()  # what another thread adds from here on registers it again
         self.flush()
-        self._forget_exit()
         super().close()
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self.flush)
         self._forget_exit()
+        await asyncio.to_thread(self.flush)
         await super().aclose()
 
     def flush(self) -> None:
@@ -243,7 +243,7 @@ class BufferedMiddleware(CounterMiddleware):
             self._log.error("Increments wait for a thread: %s", error)
 
     def _forget_exit(self) -> None:
-        """Keep nothing alive; what comes after this registers it again."""
+        """Keep nothing alive."""
         atexit.unregister(self.flush)
         self._sends_at_exit = False
 
