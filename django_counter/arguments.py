@@ -86,17 +86,22 @@ def plain_values(keys: Sequence[str], values: Sequence[int]) -> bool:
     return plain and min(values) >= INT64_MIN and max(values) <= INT64_MAX
 
 
-def checked_budgets(budgets: Iterable[Budget]) -> list[Budget]:
-    """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl."""
+def checked_budgets(budgets: Iterable[Budget]) -> Sequence[Budget]:
+    """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl.
+
+    A tuple of sound ones is returned itself: it can be known again.
+    """
     if type(budgets) not in (list, tuple) and not isinstance(budgets, Iterable):
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
-    listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
+    listed: Sequence[Budget] = budgets if type(budgets) is tuple else []
+    if not listed or not all(map(_sound, listed)):
+        listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
     if len(listed) != 1:
         _check_distinct("budgets", [budget.key for budget in listed])
     return listed
 
 
-def checked_refund(budgets: list[Budget], cost: int) -> int:
+def checked_refund(budgets: Sequence[Budget], cost: int) -> int:
     """Return a plain int; refuse a cost that these budgets cannot have given."""
     cost = checked_amount(cost, "cost")
     for budget in budgets:

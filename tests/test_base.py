@@ -360,8 +360,13 @@ def test_an_amount_is_accepted(value: int) -> None:
 
 def test_budgets_are_listed() -> None:
     budgets = [Budget("a", 1, None), Budget("b", INT64_MAX, 60, INT64_MAX)]
-    assert checked_budgets(tuple(budgets)) == budgets
+    assert checked_budgets(budgets) == budgets
     assert checked_budgets(iter(budgets)) == budgets
+
+
+def test_a_tuple_of_sound_budgets_is_itself_and_can_be_known_again() -> None:
+    budgets = (Budget("a", 1, None), Budget("b", INT64_MAX, 60, INT64_MAX))
+    assert checked_budgets(budgets) is budgets
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from django_counter import CounterOutcomeUnknown
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import DriverConnection, SocketConnection
+from django_counter.middleware import CounterMiddleware
 from django_counter.values import Budget
 from tests.faults.operations import ALL, Caller, Operation, make
 from tests.faults.proxy import Fault, Proxy
@@ -352,6 +353,13 @@ def test_the_calls_that_are_remembered_are_bounded(
         for each in budgets:
             assert counter.take(each)[0].value == left
             assert 0 < len(counter._latest_takes) <= 5
+
+
+def test_a_take_behind_a_middleware_is_remembered_as_well(counter: RedisCounter) -> None:
+    budgets = (Budget("key", 10, 60),)
+    behind = CounterMiddleware(counter)
+    assert [behind.take(budgets)[0].value for _ in range(3)] == [9, 8, 7]
+    assert next(of for of, _ in counter._latest_takes.values()) is budgets
 
 
 def test_the_increments_that_are_remembered_are_bounded(

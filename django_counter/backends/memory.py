@@ -348,7 +348,7 @@ class MemoryCounter(Counter):
         return DecrementResult(self._change(key, stored, -amount), existed=True, success=True)
 
     def _take(
-        self, budgets: list[Budget], cost: int, durations: list[int | None], now: int
+        self, budgets: Sequence[Budget], cost: int, durations: list[int | None], now: int
     ) -> list[DecrementResult]:
         stored = [
             self._live(budget.key, now) or self._create(budget.key, budget.limit, duration, now)
