@@ -135,6 +135,9 @@ def test_what_is_known_is_bounded(buffer: BufferedMiddleware) -> None:
         buffer.increment(f"key {number}")
         buffer.flush()
     assert len(buffer._pending._known) <= 10
+    for number in range(30):
+        buffer.set(f"key {number}", 1)
+    assert len(buffer._pending._known) <= 10
 
 
 def test_reads_see_what_waits(counter: Any, buffer: BufferedMiddleware, server: Server) -> None:
@@ -318,9 +321,78 @@ def test_a_process_sees_its_own_order() -> None:
         arguments = (key,) if name in ("get", "delete") else (key, value)
         name = "decrement_if_exists" if name == "if" else name
         answers = [getattr(each, name)(*arguments) for each in (plain, counter)]
-        if name not in ("increment", "decrement"):
-            assert answers[0] == answers[1]
+        assert answers[0] == answers[1]
     counter.close()
+
+
+@each_other
+def test_an_increment_knows_what_another_operation_told(
+    request: pytest.FixtureRequest,
+    counter: Any,
+    buffer: BufferedMiddleware,
+    server: Server,
+    other: Callable[[Any], Any],
+) -> None:
+    counter.increment("a", 7)
+    buffer.flush()
+    other(counter)
+    forgotten = any(name in request.node.name for name in ("take", "refund", "advance"))
+    assert counter.increment("a") == (1 if forgotten else server.next.get("a") + 1)
+
+
+def test_an_increment_knows_what_was_set_or_was_not(
+    counter: Any, buffer: BufferedMiddleware
+) -> None:
+    counter.set("a", value=100)
+    assert counter.increment("a") == 101
+    assert not counter.set("a", 5, if_equal=6)
+    assert not counter.set_if_not_exists("a", 5)
+    assert counter.increment("a") == 102
+    counter.run_all([Operation("set", ("a", 7, None), {}), Operation("delete", ("b",), {})])
+    assert [counter.increment("a"), counter.increment("b")] == [8, 1]
+    assert counter.entry("c") is None
+    assert counter.increment("c") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sum_"),
+    [(DOWN, 8), (CounterOutcomeUnknown("set", "a", 5), 1), (Nothing(), 1)],
+    ids=["down", "unknown", "interrupted"],
+)
+def test_an_operation_that_fails_is_forgotten_where_it_may_have_been_made(
+    counter: Any, buffer: BufferedMiddleware, server: Server, error: BaseException, sum_: int
+) -> None:
+    counter.increment("a", 7)
+    buffer.flush()
+    server.error = error
+    with pytest.raises(type(error)):
+        counter.set("a", 5)
+    assert counter.increment("a") == sum_
+
+
+@pytest.mark.parametrize(
+    ("error", "sum_"),
+    [(DOWN, 8), (CounterOutcomeUnknown("set", "a", 5), 1)],
+    ids=["down", "unknown"],
+)
+def test_an_operation_of_a_batch_that_fails_is_forgotten_where_it_may_have_been_made(
+    counter: Any, buffer: BufferedMiddleware, server: Server, error: CounterError, sum_: int
+) -> None:
+    counter.increment("a", 7)
+    buffer.flush()
+    server.error = error
+    assert counter.run_all([Operation("set", ("a", 5, None), {})]) == [error]
+    assert counter.increment("a") == sum_
+
+
+def test_what_is_told_while_more_is_under_way_is_known_without_that(
+    buffer: BufferedMiddleware, server: Server
+) -> None:
+    buffer.increment("a", 7)
+    server.during = lambda: buffer._pending.learn({"a": 100})
+    server.error = DOWN
+    buffer.flush()
+    assert buffer.increment("a") == 108  # the 7 wait on
 
 
 # Bounds.

@@ -2,12 +2,17 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
 from django_counter.batch import Operation
+from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
 from django_counter.middleware.pending import Pending
+
+# Errors of operations that changed nothing for sure.
+NOT_APPLIED = (CounterUnavailable, CounterConfigError, TypeError, ValueError)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -22,8 +27,12 @@ class Buffer(Protocol):
 
 
 def after_pending(operation: Method) -> Method:
-    """Send first what waits for the keys of an operation, so that it comes after it."""
+    """Send first what waits for the keys of an operation, so that it comes after it.
+
+    What it tells of their counters is known from then on.
+    """
     first = _first_parameter(operation)
+    name = operation.__name__
 
     @wraps(operation)
     def call(self: Buffer, *args: Any, **kwargs: Any) -> Any:
@@ -31,7 +40,10 @@ def after_pending(operation: Method) -> Method:
         if self._pending.holds(keys):
             self.flush()
             self._pending.refuse_after(keys)
-        return operation(self, *args, **kwargs)
+        with _forgetting(self._pending, keys):
+            outcome = operation(self, *args, **kwargs)
+            _learn(self._pending, keys, Operation(name, args, kwargs), outcome)
+        return outcome
 
     return cast(Method, call)
 
@@ -39,6 +51,7 @@ def after_pending(operation: Method) -> Method:
 def aafter_pending(operation: Method) -> Method:
     """See after_pending()."""
     first = _first_parameter(operation)
+    name = operation.__name__.removeprefix("a")
 
     @wraps(operation)
     async def call(self: Buffer, *args: Any, **kwargs: Any) -> Any:
@@ -46,9 +59,64 @@ def aafter_pending(operation: Method) -> Method:
         if self._pending.holds(keys):
             await asyncio.to_thread(self.flush)
             self._pending.refuse_after(keys)
-        return await operation(self, *args, **kwargs)
+        with _forgetting(self._pending, keys):
+            outcome = await operation(self, *args, **kwargs)
+            _learn(self._pending, keys, Operation(name, args, kwargs), outcome)
+        return outcome
 
     return cast(Method, call)
+
+
+@contextmanager
+def _forgetting(pending: Pending, keys: Collection[str] | None) -> Iterator[None]:
+    """Forget what is known of keys where an operation fails that may have changed them."""
+    try:
+        yield
+    except NOT_APPLIED:
+        raise
+    except BaseException:
+        pending.forget(keys)
+        raise
+
+
+def _learn(
+    pending: Pending, keys: Collection[str] | None, operation: Operation, outcome: Any
+) -> None:
+    """Take note of what an operation that was made tells of its counters."""
+    match operation.name:
+        case "run_all":
+            made = (
+                operation.arguments[0] if operation.arguments else operation.keywords["operations"]
+            )
+            for each, its_own in zip(made, outcome, strict=True):
+                _learn(pending, each.keys, each, its_own)
+        case _ if isinstance(outcome, NOT_APPLIED):
+            return
+        case "multi_increment":
+            pending.learn(outcome)
+        case "take" | "refund" | "advance":
+            pending.forget(keys)  # rather than to know many budgets in place of counters
+        case _ if isinstance(outcome, CounterError):
+            pending.forget(keys)
+        case _:
+            value = _value_after(operation, outcome)
+            if value is not None:
+                pending.learn(dict.fromkeys(keys or (), value))
+
+
+def _value_after(operation: Operation, outcome: Any) -> int | None:
+    """Return what the one counter of an operation holds, None for one that changed nothing."""
+    match operation.name:
+        case "set" | "set_if_not_exists":
+            named = operation.keywords
+            value = named["value"] if "value" in named else operation.arguments[1]
+            return int(value) if outcome else None
+        case "delete":
+            return 0
+        case "decrement_if_exists" | "entry":
+            return outcome.value if outcome else 0
+        case _:
+            return int(outcome)
 
 
 def _first_parameter(operation: Callable[..., Any]) -> str:

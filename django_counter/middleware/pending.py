@@ -1,6 +1,6 @@
 """What waits to be sent in one process: sums by key, and what the server is known to hold."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
 from threading import RLock
 from typing import Any, NamedTuple
@@ -135,9 +135,30 @@ class Pending:
                     self._keep(key, total, batch.ttls.get(key))
                 else:
                     dropped[key] = CounterOverflow(f"what waits of {key!r} would leave int64")
-            if len(self._known) > self._max_keys:
-                self._known.clear()
+            self._know_no_more_than_fit()
         return dropped
+
+    def learn(self, sums: Mapping[str, int]) -> None:
+        """Take note of what the server holds after an operation that did not wait here."""
+        with self.lock:
+            for key, value in sums.items():
+                self._known[key] = value + self._amount_under_way(key)
+            self._know_no_more_than_fit()
+
+    def forget(self, keys: Collection[str] | None) -> None:
+        """Take note that the server may hold anything of these keys, of any without keys."""
+        with self.lock:
+            for key in list(self._known) if keys is None else self._known.keys() & {*keys}:
+                self._known[key] = self._amount_under_way(key)
+
+    def _amount_under_way(self, key: str) -> int:
+        return sum(sums.get(key, 0) for sums in self._under_way)
+
+    def _know_no_more_than_fit(self) -> None:
+        if len(self._known) > self._max_keys:
+            self._known = {
+                key: self._amount_under_way(key) for sums in self._under_way for key in sums
+            }
 
     def _keep(self, key: str, total: int, ttl: Ttl) -> None:
         """Let wait what was not counted, with what came since, and with the ttl that was first."""
