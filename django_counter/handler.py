@@ -48,10 +48,14 @@ class Definition:
     def compose(self, built: Counter) -> Counter:
         """Return the backend's counter inside the middleware."""
         composed = built
-        for wrap in reversed(self.import_middleware()):
-            composed = wrap(composed)
-            if composed is None:
-                raise self.error(f"middleware {wrap!r} returned None, not a counter")
+        middleware = self.import_middleware()
+        try:
+            for wrap in reversed(middleware):
+                composed = wrap(composed)
+                if composed is None:
+                    raise CounterConfigError(f"middleware {wrap!r} returned None, not a counter")
+        except CounterConfigError as error:
+            raise self.error(str(error)) from error
         return composed
 
     def import_backend(self) -> Callable[..., Counter]:
@@ -68,6 +72,8 @@ class Definition:
             parameters = inspect.signature(backend).parameters
         except ValueError as error:  # of some classes that are written in C
             raise self.error(f"{self.backend} is no counter") from error
+        if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            return  # it knows by itself what it passes on
         known = [name for name in parameters if name != "key_prefix"]
         for name in self.options:
             if name not in known:

@@ -23,7 +23,7 @@ from django_counter.backends.redis import RedisCounter
 from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError
 from django_counter.handler import Counters
-from django_counter.middleware import CounterMiddleware
+from django_counter.middleware import BufferedMiddleware, CounterMiddleware
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 REDIS = "django_counter.backends.redis.RedisCounter"
@@ -49,6 +49,7 @@ class Named(CounterMiddleware):
 
 outer = functools.partial(Named, name="outer")
 inner = functools.partial(Named, name="inner")
+without_room = functools.partial(BufferedMiddleware, max_keys=0)
 a_value = 5
 
 
@@ -58,6 +59,11 @@ def as_a_function(next: Counter) -> Counter:
 
 def forgetful(next: Counter) -> None:
     Named(next)
+
+
+class PassingOn(MemoryCounter):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
 
 
 class Slow(MemoryCounter):
@@ -261,6 +267,17 @@ def test_a_callable_whose_arguments_nobody_knows_is_no_counter() -> None:
 def test_a_middleware_that_is_no_path_is_refused(middleware: Any) -> None:
     words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [middleware]})
     assert words.startswith("COUNTERS['default']: ")
+
+
+def test_a_middleware_that_refuses_its_parameters_is_an_error_of_its_entry() -> None:
+    words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [f"{HERE}.without_room"]})
+    assert words.startswith("COUNTERS['default']: a buffer needs")
+
+
+def test_a_backend_that_passes_its_options_on_has_those_of_the_next() -> None:
+    entry = {"BACKEND": f"{HERE}.PassingOn", "OPTIONS": {"clock": lambda: 5.0}}
+    with override_settings(COUNTERS={"default": entry}):
+        assert counters["default"].increment("key") == 1
 
 
 def test_a_middleware_that_returns_none_is_named() -> None:
