@@ -69,8 +69,9 @@ class Batch:
     sent in the order recorded, and are not one atomic step: others may come between, and each has
     its own answer or error. `with` sends them, or `async with`, each once.
 
-    A refused argument is raised at the end of the block, and nothing is sent then. Nor is it when
-    the block raises, nor when nothing was recorded.
+    A refused argument is raised at the end of the block at the latest, budgets and timers that
+    cannot be as they are recorded, and nothing is sent then. Nor is it when the block raises, nor
+    when nothing was recorded.
     """
 
     def __init__(self, counter: Runner) -> None:

@@ -35,13 +35,18 @@ class DecrementResult(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """A counter that starts at a limit, is drawn down by `take`, and ends with its ttl."""
+    """A counter that starts at a limit, is drawn down by `take`, and ends with its ttl.
+
+    Budgets that follow each other, as the windows of one rate limit, may have a scope: one name
+    for all of them, which idempotency keys belong to in place of the key, so that a repeat in the
+    next window is known. Refusals are not remembered then: that window may heal them.
+    """
 
     key: str
     limit: int  # what it starts with, > 0
     ttl: Ttl  # seconds, from the call that creates it; None = no expiry
     floor: int = 0  # `take` leaves at least this much, >= 0
-    scope: str | None = None  # of a series of them: what idempotency keys belong to, not the key
+    scope: str | None = None  # by the rules of a key; of several budgets, that of the first counts
 
 
 class Timer(NamedTuple):

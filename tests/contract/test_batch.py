@@ -162,6 +162,16 @@ BAD: dict[str, tuple[type[Exception], Callable[[Any, str], Any]]] = {
 }
 
 
+@pytest.mark.parametrize("operation", ["take", "refund", "advance"])
+def test_budgets_and_timers_that_cannot_be_are_refused_at_once(
+    composed: Counter, operation: str
+) -> None:
+    bad = Timer("", 0, 1, 9, 60) if operation == "advance" else Budget("", 1, 60)
+    batch = composed.batch()
+    with batch, pytest.raises(ValueError, match="key"):
+        getattr(batch, operation)([bad])
+
+
 @pytest.mark.parametrize(("error", "call"), BAD.values(), ids=BAD)
 def test_a_refused_argument_is_raised_and_nothing_is_sent(
     counter: Counter, key: str, error: type[Exception], call: Callable[[Any, str], Any]
