@@ -190,9 +190,9 @@ def increments_of(values: dict[str, int], ttl: Ttl) -> list[Operation]:
     return [Operation("increment", (key, value, ttl), {}) for key, value in values.items()]
 
 
-def checked_sums(values: Iterable[str], outcomes: Iterable[int | CounterError]) -> dict[str, int]:
+def checked_sums(keys: Iterable[str], outcomes: Iterable[int | CounterError]) -> dict[str, int]:
     """Return the sums by key; raise what increments that leave together raise when some fail."""
-    by_key = dict(zip(values, outcomes, strict=True))
+    by_key = dict(zip(keys, outcomes, strict=True))
     sums = cast(dict[str, int], by_key)
     if {*map(type, by_key.values())} <= {int}:
         return sums
@@ -202,6 +202,6 @@ def checked_sums(values: Iterable[str], outcomes: Iterable[int | CounterError]) 
     if sums or len({type(each) for each in errors.values()}) > 1:
         raise CounterPartlyApplied(sums, errors) from error
     if isinstance(error, CounterOutcomeUnknown) and len(errors) > 1:
-        keys = ", ".join(errors)
-        raise CounterOutcomeUnknown("multi_increment", keys, None) from error.__cause__
+        unknown = ", ".join(errors)
+        raise CounterOutcomeUnknown("multi_increment", unknown, None) from error.__cause__
     raise error

@@ -20,7 +20,7 @@ from django_counter.batch import Operation
 from django_counter.exceptions import CounterConfigError, CounterError, gravest
 from django_counter.middleware.base import CounterMiddleware
 from django_counter.middleware.order import aafter_pending, after_pending
-from django_counter.middleware.pending import Batch, Pending
+from django_counter.middleware.pending import Parcel, PendingSums
 from django_counter.rare_log import RareLog
 from django_counter.sender import Sender
 from django_counter.signals import increments_dropped
@@ -64,7 +64,7 @@ class BufferedMiddleware(CounterMiddleware):
 
     def _begin(self) -> None:
         """Be empty: also in a process that was forked, as its parent sends what it has."""
-        self._pending = Pending(self._max_keys, self._start)
+        self._pending = PendingSums(self._max_keys, self._start)
         self._sending = RLock()  # a signal handler may count, too
         self._sender = Sender(
             "buffer", self._interval, self.flush, self._pending.waits, self._pending.lock
@@ -91,9 +91,9 @@ class BufferedMiddleware(CounterMiddleware):
         return self._with_own(lambda: {key: CounterMiddleware.get(self, key)})[key]
 
     async def aget(self, key: str) -> int:
-        left = self._pending.times_left()
+        sends = self._pending.sends()
         value = await super().aget(key)
-        values = self._pending.plus_unless_left({key: value}, left)
+        values = self._pending.plus_unless_sent({key: value}, sends)
         return await asyncio.to_thread(self.get, key) if values is None else values[key]
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
@@ -102,9 +102,9 @@ class BufferedMiddleware(CounterMiddleware):
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         distinct = checked_keys(keys)
-        left = self._pending.times_left()
+        sends = self._pending.sends()
         read = await super().amulti_get(distinct)
-        values = self._pending.plus_unless_left(read, left)
+        values = self._pending.plus_unless_sent(read, sends)
         return await asyncio.to_thread(self.multi_get, distinct) if values is None else values
 
     def decrement(
@@ -178,27 +178,27 @@ class BufferedMiddleware(CounterMiddleware):
     def flush(self) -> None:
         """Send what waits, and return when nothing is under way. Errors are not raised."""
         with self._sending:
-            batch = self._pending.leave()
-            if batch is None:
+            parcel = self._pending.leave()
+            if parcel is None:
                 return
             outcomes: list[Any] = []
             try:
                 operations = [
-                    Operation("increment", (key, amount, batch.ttls.get(key)), {})
-                    for key, amount in batch.sums.items()
+                    Operation("increment", (key, amount, parcel.ttls.get(key)), {})
+                    for key, amount in parcel.sums.items()
                 ]
                 outcomes = CounterMiddleware.run_all(self, operations)
             finally:
-                dropped = self._settle(batch, outcomes)
+                dropped = self._settle(parcel, outcomes)
         if dropped:
-            amounts = {key: batch.sums[key] for key in dropped}
+            amounts = {key: parcel.sums[key] for key in dropped}
             increments_dropped.send_robust(
                 BufferedMiddleware, buffer=self, amounts=amounts, errors=dropped
             )
 
-    def _settle(self, batch: Batch, outcomes: Sequence[Any]) -> dict[str, CounterError]:
+    def _settle(self, parcel: Parcel, outcomes: Sequence[Any]) -> dict[str, CounterError]:
         """Take note of what became of what was sent; return the errors of what is dropped."""
-        dropped = self._pending.settle(batch, outcomes)
+        dropped = self._pending.settle(parcel, outcomes)
         away = self._pending.away
         if away:
             self._log.error("Increments wait to be sent: %s", type(away).__name__)
@@ -249,9 +249,9 @@ class BufferedMiddleware(CounterMiddleware):
 
     def _with_own(self, read: Callable[[], dict[str, int]]) -> dict[str, int]:
         """Return what is read, and what waits here. Nothing may be sent in between."""
-        left = self._pending.times_left()
+        sends = self._pending.sends()
         values = read()
-        together = self._pending.plus_unless_left(values, left)
+        together = self._pending.plus_unless_sent(values, sends)
         if together is not None:
             return together
         with self._sending:

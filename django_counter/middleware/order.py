@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from django_counter.batch import Operation
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
-from django_counter.middleware.pending import Pending
+from django_counter.middleware.pending import PendingSums
 
 # Errors of operations that changed nothing for sure.
 NOT_APPLIED = (CounterUnavailable, CounterConfigError, TypeError, ValueError)
@@ -20,7 +20,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class Buffer(Protocol):
     """What has something that waits, and can send it."""
 
-    _pending: Pending
+    _pending: PendingSums
 
     def flush(self) -> None:
         """Send what waits."""
@@ -68,7 +68,7 @@ def aafter_pending(operation: Method) -> Method:
 
 
 @contextmanager
-def _forgetting(pending: Pending, keys: Collection[str] | None) -> Iterator[None]:
+def _forgetting(pending: PendingSums, keys: Collection[str] | None) -> Iterator[None]:
     """Forget what is known of keys where an operation fails that may have changed them."""
     try:
         yield
@@ -80,7 +80,7 @@ def _forgetting(pending: Pending, keys: Collection[str] | None) -> Iterator[None
 
 
 def _learn(
-    pending: Pending, keys: Collection[str] | None, operation: Operation, outcome: Any
+    pending: PendingSums, keys: Collection[str] | None, operation: Operation, outcome: Any
 ) -> None:
     """Take note of what an operation that was made tells of its counters."""
     match operation.name:

@@ -16,14 +16,14 @@ from django_counter.exceptions import (
 from django_counter.values import INT64_MAX, INT64_MIN, Ttl
 
 
-class Batch(NamedTuple):
+class Parcel(NamedTuple):
     """What is sent together."""
 
     sums: dict[str, int]
     ttls: dict[str, Ttl]  # what the first of the increments had
 
 
-class Pending:
+class PendingSums:
     """Increments that were added up and not sent yet, or are under way.
 
     `begin` is called, under `lock`, whenever another key begins to wait.
@@ -37,7 +37,7 @@ class Pending:
         self._sums: dict[str, int] = {}
         self._ttls: dict[str, Ttl] = {}  # what the first of the increments had
         self._under_way: list[dict[str, int]] = []
-        self._left = 0  # how often something was sent
+        self._sends = 0  # how often something was sent
         self._known: dict[str, int] = {}  # the sums that the server told, and what left since
 
     def add(self, key: str, amount: int, ttl: Ttl) -> int | None:
@@ -83,46 +83,44 @@ class Pending:
         if self.away and self.holds(keys):
             raise CounterUnavailable("increments from before it wait to be sent") from self.away
 
-    def times_left(self) -> int | None:
+    def sends(self) -> int | None:
         """Return how often something was sent, None while something is under way."""
         with self.lock:
-            return None if self._under_way else self._left
+            return None if self._under_way else self._sends
 
     def plus(self, values: dict[str, int]) -> dict[str, int]:
         """Return what was read, and what waits here."""
         with self.lock:
             return {key: value + self._sums.get(key, 0) for key, value in values.items()}
 
-    def plus_unless_left(
-        self, values: dict[str, int], times_left: int | None
-    ) -> dict[str, int] | None:
+    def plus_unless_sent(self, values: dict[str, int], sends: int | None) -> dict[str, int] | None:
         """Return what was read, and what waits here; None if any was sent meanwhile."""
         with self.lock:
-            return self.plus(values) if times_left == self._left else None
+            return self.plus(values) if sends == self._sends else None
 
-    def leave(self) -> Batch | None:
+    def leave(self) -> Parcel | None:
         """Return what waits, which is under way from now on; None where nothing does."""
         with self.lock:
             sums, self._sums = self._sums, {}
             ttls, self._ttls = self._ttls, {}
             if not sums:
                 return None
-            self._left += 1
+            self._sends += 1
             self._under_way.append(sums)
             for key, amount in sums.items():
                 self._known[key] = self._known.get(key, 0) + amount
-            return Batch(sums, ttls)
+            return Parcel(sums, ttls)
 
-    def settle(self, batch: Batch, outcomes: Sequence[Any]) -> dict[str, CounterError]:
-        """Take note of what became of a batch; return the errors of what is dropped.
+    def settle(self, parcel: Parcel, outcomes: Sequence[Any]) -> dict[str, CounterError]:
+        """Take note of what became of a parcel; return the errors of what is dropped.
 
         Outcomes are missing where something else than an answer ended it.
         """
         dropped: dict[str, CounterError] = {}
         with self.lock:
-            self._under_way.remove(batch.sums)
+            self._under_way.remove(parcel.sums)
             self.away = None
-            for (key, amount), outcome in zip_longest(batch.sums.items(), outcomes):
+            for (key, amount), outcome in zip_longest(parcel.sums.items(), outcomes):
                 if isinstance(outcome, int):
                     self._known[key] = outcome
                     continue
@@ -132,7 +130,7 @@ class Pending:
                     dropped[key] = outcome or CounterOutcomeUnknown("increment", key, amount)
                 elif INT64_MIN <= total <= INT64_MAX:
                     self.away = outcome
-                    self._keep(key, total, batch.ttls.get(key))
+                    self._keep(key, total, parcel.ttls.get(key))
                 else:
                     dropped[key] = CounterOverflow(f"what waits of {key!r} would leave int64")
             self._know_no_more_than_fit()

@@ -16,7 +16,7 @@ import redis.sentinel as sentinel
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
 from django_redis import get_redis_connection
-from redis.asyncio.connection import AbstractConnection as AsyncConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 from redis.exceptions import RedisError, ResponseError
 
@@ -113,13 +113,13 @@ class Server:
             return ConfirmedConnection(self._ours(connection), self.confirmation)
         return self._ours(connection)
 
-    async def aconnect(self) -> AsyncConnection:
+    async def aconnect(self) -> AbstractConnection:
         """Return a new connection of a known class to the running event loop; see connect()."""
         options = self._async_options()
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
             if self._sentinels:
                 options |= await asyncio.to_thread(self._address, monotonic() + self.timeout)
-            connection: AsyncConnection = self._make(self._async_class, options)
+            connection: AbstractConnection = self._make(self._async_class, options)
             on_failure.push_async_callback(connection.disconnect, nowait=True)
             with self._host_in_error():
                 await connection.connect()  # type: ignore[no-untyped-call]
