@@ -7,10 +7,11 @@ from threading import Thread
 
 
 class Sender:
-    """Send every so many seconds, for as long as something waits.
+    """Call `send` every so many seconds, in a thread that ends once nothing waits.
 
-    `waits` says whether something does; it is asked, and start() is called, under `lock`. What
-    was added before a look at `running` is sent.
+    Who has added something looks at `running`, and where that is False calls start(), under `lock`.
+    `waits` says whether anything waits; the thread asks it, also under `lock`, after it has made
+    `running` False. So all is sent: by the thread that runs, or by the one that is started.
     """
 
     def __init__(

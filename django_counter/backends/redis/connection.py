@@ -33,7 +33,8 @@ class Connection(Protocol):
         """Send a command and return its reply, an error reply as an exception.
 
         Raise one of DRIVER_ERRORS where it was not sent, and ReplyLost, closed, once it was.
-        Without `wait`, the deadline must be at least the timeout away.
+        With `wait`, poll until the deadline before the first read. Without it, only the socket's
+        own timeout bounds that read, so that a whole timeout must be left.
         """
 
     def send(self, packed: bytes) -> None:
