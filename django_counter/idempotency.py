@@ -23,7 +23,11 @@ class Once(NamedTuple):
 
 
 def once(
-    idempotency_key: str | None, scope: str, operation: str, *arguments: str | int | None
+    idempotency_key: str | None,
+    scope: str,
+    operation: str,
+    *arguments: str | int | None,
+    refusals: bool = True,
 ) -> Once | None:
     """Return a call on what an idempotency key belongs to, None without such a key."""
     if idempotency_key is None:
@@ -31,7 +35,7 @@ def once(
     check_idempotency_key(idempotency_key)
     words = [each if isinstance(each, str) else str(each) for each in (operation, *arguments)]
     # Joined, for a subclass of str may be formatted as something else.
-    return Once(scope, SEPARATOR.join((scope, idempotency_key)), SEPARATOR.join(words))
+    return Once(scope, SEPARATOR.join((scope, idempotency_key)), SEPARATOR.join(words), refusals)
 
 
 def take_once(idempotency_key: str | None, budgets: Sequence[Budget], cost: int) -> Once | None:
@@ -41,8 +45,8 @@ def take_once(idempotency_key: str | None, budgets: Sequence[Budget], cost: int)
     words: list[str | int | None] = [cost]
     for budget in budgets:
         words += budget.scope or budget.key, budget.limit, milliseconds(budget.ttl)
-    call = once(idempotency_key, budgets[0].scope or budgets[0].key, "take", *words)
-    return call and call._replace(refusals=budgets[0].scope is None)
+    key, scope = budgets[0].key, budgets[0].scope
+    return once(idempotency_key, scope or key, "take", *words, refusals=scope is None)
 
 
 def advance_once(idempotency_key: str | None, timers: Sequence[Timer], cost: int) -> Once | None:
@@ -52,8 +56,7 @@ def advance_once(idempotency_key: str | None, timers: Sequence[Timer], cost: int
     words: list[str | int | None] = [cost]
     for timer in timers:
         words += timer.key, timer.step, milliseconds(timer.ttl)
-    call = once(idempotency_key, timers[0].key, "advance", *words)
-    return call and call._replace(refusals=False)
+    return once(idempotency_key, timers[0].key, "advance", *words, refusals=False)
 
 
 def checked_window(window: Ttl) -> int:

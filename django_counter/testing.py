@@ -33,10 +33,6 @@ class override_counters(TestContextDecorator):
     A decorator of tests and of TestCase classes, and a context manager that gives the Clock.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._real_now = clock.now
-
     def enable(self) -> Clock:
         moved = Clock()
         entries = getattr(settings, "COUNTERS", {DEFAULT_ALIAS: {}})
