@@ -107,7 +107,7 @@ class Guard:
     def _counted(self, decisions: list[Decision], identity: str) -> Hit | None:
         """Return the hit of a request that this limit has counted before, in another place."""
         for decision in decisions:
-            if self.limit.made(decision) and decision.identity == digest(identity):
+            if outages.made(self.limit, decision) and decision.identity == digest(identity):
                 if decision.allowed and isinstance(decision, Look):
                     decisions.remove(decision)  # the one to be made takes its place
                     return None

@@ -22,9 +22,13 @@ INTEGER_MAX = 999_999_999_999_999  # RFC 9651, section 3.3.1
 def apply_headers(response: HttpResponseBase, decisions: Sequence[Decision]) -> None:
     """Put the headers that RATE_LIMIT["HEADERS"] asks for on a response, in place of older ones.
 
-    A response 429 to a denied hit gets Retry-After, if it has none of its own. Decisions made
-    while the counters were away are left out: their numbers are made up.
+    A response 429 to a denied hit gets Retry-After, if it has none of its own. The others leave out
+    decisions made while the counters were away: their numbers are made up.
     """
+    if response.status_code == 429:
+        waits = [decision.retry_after for decision in decisions if not decision.allowed]
+        if waits:
+            response.headers.setdefault("Retry-After", str(retry_after_seconds(max(waits))))
     known = [decision for decision in decisions if not decision.degraded]
     if not known:
         return
@@ -33,10 +37,6 @@ def apply_headers(response: HttpResponseBase, decisions: Sequence[Decision]) -> 
         _apply_standard(response, known)
     if style in ("legacy", "both"):
         _apply_legacy(response, max(known, key=_tightness))
-    if response.status_code == 429:
-        waits = [decision.retry_after for decision in known if not decision.allowed]
-        if waits:
-            response.headers.setdefault("Retry-After", str(retry_after_seconds(max(waits))))
 
 
 def retry_after_seconds(seconds: float) -> int:

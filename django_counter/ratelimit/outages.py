@@ -69,6 +69,13 @@ async def arefund(limit: RateLimit, identity: str, cost: int, at: float) -> bool
     return True
 
 
+def made(limit: RateLimit, decision: Decision) -> bool:
+    """Return whether a decision is of a limit, or of this process's share of it."""
+    if decision.degraded == "local":
+        return decision.name == limit.name and _share(limit).made(decision)
+    return limit.made(decision)
+
+
 def forget() -> None:
     """Forget the shares of limits that this process has counted by itself."""
     _local.cache_clear()
@@ -81,8 +88,7 @@ def _decide(
         raise error
     _log.error("Rate limits cannot be asked, on_error is %r: %s", on_error, type(error).__name__)
     if on_error == "local":
-        with _lock:
-            local = _local(limit, max(1, setting("PROCESSES")))
+        local = _share(limit)
         return local.hit(identity, min(cost, local.largest_cost))._replace(degraded=on_error)
     decision = limit.whole(identity)._replace(degraded=on_error)
     if on_error == "allow":
@@ -103,6 +109,11 @@ class _LocalLimit(RateLimit):
 
     def _declare(self) -> None:
         """It is part of one that is declared."""
+
+
+def _share(limit: RateLimit) -> _LocalLimit:
+    with _lock:
+        return _local(limit, max(1, setting("PROCESSES")))
 
 
 _lock = Lock()  # two threads at once would make two shares

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 
 from django_counter import CounterError, CounterOutcomeUnknown, CounterUnavailable, rare_log
 from django_counter.exceptions import CounterConfigError, CounterTypeError
 from django_counter.middleware import CounterMiddleware
 from django_counter.rare_log import RareLog
-from django_counter.ratelimit import RateLimit, clock, outages
+from django_counter.ratelimit import RateLimit, clock, outages, rate_limit
 from django_counter.ratelimit.limit import declared
 from django_counter.signals import rate_limit_error, rate_limited
 from tests.ratelimit.clocks import Clock
@@ -165,6 +165,10 @@ class TestDeny:
         assert [each["decision"].degraded for each in denials] == ["deny"]
 
 
+def slow_down(request: HttpRequest, decision: object) -> HttpResponse:
+    return HttpResponse("slow down", status=429)
+
+
 def never(request: HttpRequest, decision: object) -> None:
     raise AssertionError("an outage is no denial")
 
@@ -208,6 +212,23 @@ class TestLocal:
         assert 0 < int(denied["Retry-After"]) <= 60
         clock.move(int(denied["Retry-After"]))
         assert site.statuses(view, 2) == [200, 429]
+
+    def test_so_does_an_answer_that_a_project_makes(self, site: Site, away: CounterError) -> None:
+        with override_settings(RATE_LIMIT={"RESPONSE": f"{__name__}.slow_down"}):
+            view = site.limited("1/m", on_error="local")
+            site.get(view)
+            denied = site.get(view)
+        assert denied.content == b"slow down"
+        assert 0 < int(denied["Retry-After"]) <= 60
+
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_a_request_counts_once(self, site: Site, away: CounterError, processes: int) -> None:
+        options = {"on_error": "local"}
+        limit = RateLimit(f"{2 * processes}/h", name=site.name)
+        other = rate_limit("99/h", name=f"{site.name} too", **options)
+        view = rate_limit(limit, **options)(other(site.limited(limit, **options)))
+        with override_settings(RATE_LIMIT={"PROCESSES": processes}):
+            assert site.statuses(view, 3) == [200, 200, 429]
 
     def test_identities_have_their_own(self, site: Site, away: CounterError) -> None:
         view = site.limited("1/h", on_error="local")
