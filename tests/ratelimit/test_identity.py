@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 import time
 import unicodedata
 from functools import partial
@@ -221,6 +222,14 @@ class TestFields:
     )
     def test_unicode_spellings_of_a_name_are_one(self, one: str, other: str) -> None:
         assert posted(one) == posted(other)
+
+    @pytest.mark.parametrize("before", ["", "a"])
+    def test_letters_that_differ_in_case_alone_are_one(self, before: str) -> None:
+        cases = (str.upper, str.lower, str.title, str.casefold)
+        for letter in map(chr, range(sys.maxunicode + 1)):
+            if others := {case(letter) for case in cases} - {letter}:
+                found = {posted(before + each) for each in (letter, *others)}
+                assert len(found) == 1, f"U+{ord(letter):04X}"
 
     @given(st.text(max_size=40))
     def test_normal_forms_of_any_name_are_one(self, name: str) -> None:
