@@ -25,6 +25,9 @@ FORWARDED = "HTTP_X_FORWARDED_FOR"
 REMEMBERED = 1024  # addresses of which a process knows what they say: clients come again
 UNKNOWN = "unknown"  # all whose address cannot be told, as behind a Unix socket, are one client
 
+# What stands before an IPv4 address that a gateway made an IPv6 one of (RFC 6052, section 2.1).
+_NAT64 = int(IPv6Address("64:ff9b::")) >> 32
+
 # It parses one hop at a time, and which one to believe is decided here: by itself, it takes a list
 # of proxies for a chain of just that length, or steps left over what it cannot parse.
 _HOP = IpWare(precedence=(FORWARDED,), proxy_count=0)
@@ -102,7 +105,11 @@ def _peer(request: HttpRequest) -> Address | None:
 @lru_cache(maxsize=REMEMBERED)
 def _address(text: str) -> Address:
     address = ip_address(text)
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+    if isinstance(address, IPv4Address):
+        return address
+    if int(address) >> 32 == _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address
 
 
 def _nth(forwarded: str, count: int) -> Address | None:

@@ -60,6 +60,15 @@ def test_an_ipv4_address_inside_ipv6_is_the_ipv4_one() -> None:
     assert found(PROXY, "::ffff:203.0.113.9", TRUSTED_PROXIES=1) == CLIENT
 
 
+@pytest.mark.parametrize("proxies", [1, ["10.0.0.0/8"]])
+def test_an_ipv4_address_behind_nat64_is_the_ipv4_one(proxies: object) -> None:
+    assert found("64:ff9b::203.0.113.9") == CLIENT
+    assert found(PROXY, "64:ff9b::203.0.113.9", TRUSTED_PROXIES=proxies) == CLIENT
+    assert found("64:ff9b::10.0.0.1", CLIENT, TRUSTED_PROXIES=proxies) == CLIENT
+    assert found("64:ff9b:0:0:0:1:203.0.113.9") == "64:ff9b::/64"
+    assert found("64:ff9b:1::203.0.113.9") == "64:ff9b:1::/64"
+
+
 def test_an_ipv6_address_is_cut_to_its_network() -> None:
     assert found("2001:db8:1:2:3:4:5:6") == "2001:db8:1:2::/64"
     assert found("2001:db8:1:2:3:4:5:6", IPV6_PREFIX=48) == "2001:db8:1::/48"
