@@ -86,8 +86,9 @@ class RateLimit:
 
         An allowed hit with an idempotency key is drawn once: for ten minutes, or the alias's
         `idempotency_window`, its repeats are allowed too, in later windows as well; `remaining` is
-        what the first one left. A denied one is decided anew. The same key with another cost is
-        a CounterIdempotencyError.
+        what the first one left, less what the previous of sliding windows weighs now, and with what
+        has filled a token bucket since. A denied one is decided anew. The same key with another
+        cost is a CounterIdempotencyError.
         """
         if cost == 0 and type(cost) is int:
             return self.peek(identity)

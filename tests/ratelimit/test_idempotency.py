@@ -54,6 +54,21 @@ def test_a_repeat_in_a_later_window_draws_nothing(
 
 
 @in_memory
+@pytest.mark.parametrize(
+    ("algorithm", "remaining"), [("fixed", 6), ("sliding", 6 - 5), ("token_bucket", 6 + 4)]
+)
+def test_what_remains_for_a_repeat(
+    operated: Operated, algorithm: str, name: str, clock: Clock, remaining: int
+) -> None:
+    limit = operated(RateLimit("10/10s", name=name, algorithm=algorithm))
+    clock.move(limit.peek("ann").reset_after)
+    assert limit.hit("ann", 4, idempotency_key="order 17").remaining == 6
+    assert limit.hit("ann").remaining == 5
+    clock.move(10)
+    assert limit.hit("ann", 4, idempotency_key="order 17").remaining == remaining
+
+
+@in_memory
 @every_algorithm
 def test_a_denied_hit_may_be_repeated_until_it_is_allowed(
     operated: Operated, algorithm: str, name: str, clock: Clock
