@@ -16,6 +16,8 @@ from django_counter.ratelimit.algorithms import (
     Place,
     SlidingWindow,
     TokenBucket,
+    aread,
+    read,
 )
 from django_counter.ratelimit.decisions import Decision, Standing, decide
 from django_counter.ratelimit.deny_cache import MAX_IDENTITY, DenyCache
@@ -119,8 +121,8 @@ class RateLimit:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
-        counter = self._counters[self.using]
-        entries = [counter.entry(key) for key in self._algorithm.keys(place, now)]
+        keys = self._algorithm.keys(place, now)
+        entries = read(self._counters[self.using], keys)
         return self._look(place, entries, now)
 
     async def apeek(self, identity: str) -> Decision:
@@ -129,8 +131,8 @@ class RateLimit:
             return self.whole(identity)
         now = clock.now()
         place = self._place(identity)
-        counter = self._counters[self.using]
-        entries = [await counter.aentry(key) for key in self._algorithm.keys(place, now)]
+        keys = self._algorithm.keys(place, now)
+        entries = await aread(self._counters[self.using], keys)
         return self._look(place, entries, now)
 
     def refund(self, identity: str, cost: int = 1, *, at: float | None = None) -> None:
@@ -265,14 +267,18 @@ class RateLimit:
 
     def _delete(self, place: Place) -> list[str]:
         keys = self._algorithm.keys(place, clock.now())
-        for key in keys:
-            self._counters[self.using].delete(key)
+        with self._counters[self.using].batch() as batch:
+            pending = [batch.delete(key) for key in keys]
+        for each in pending:
+            each.result()
         return keys
 
     async def _adelete(self, place: Place) -> list[str]:
         keys = self._algorithm.keys(place, clock.now())
-        for key in keys:
-            await self._counters[self.using].adelete(key)
+        async with self._counters[self.using].batch() as batch:
+            pending = [batch.delete(key) for key in keys]
+        for each in pending:
+            each.result()
         return keys
 
 

@@ -8,10 +8,29 @@ from django_counter.base import Counter
 from django_counter.ratelimit.algorithms.places import Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
+from django_counter.values import Entry
 
 # What came of drawing a cost from all rates or from none: whether it was drawn, and the standings
 # after that.
 Draw: TypeAlias = tuple[bool, tuple[Standing, ...]]
+
+
+def read(counter: Counter, keys: Sequence[str]) -> list[Entry | None]:
+    """Return the entries of keys, in one round trip."""
+    if len(keys) == 1:
+        return [counter.entry(keys[0])]
+    with counter.batch() as batch:
+        pending = [batch.entry(key) for key in keys]
+    return [each.result() for each in pending]
+
+
+async def aread(counter: Counter, keys: Sequence[str]) -> list[Entry | None]:
+    """See read()."""
+    if len(keys) == 1:
+        return [await counter.aentry(keys[0])]
+    async with counter.batch() as batch:
+        pending = [batch.entry(key) for key in keys]
+    return [each.result() for each in pending]
 
 
 class Algorithm(ABC):

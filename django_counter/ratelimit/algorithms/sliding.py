@@ -5,10 +5,11 @@ limiting capable of scaling to millions of domains" (Cloudflare, 2017).
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 from django_counter.base import Counter
 from django_counter.idempotency import keyword
-from django_counter.ratelimit.algorithms.base import Algorithm, Draw
+from django_counter.ratelimit.algorithms.base import Algorithm, Draw, aread, read
 from django_counter.ratelimit.algorithms.places import Cut, Place, Window
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
@@ -31,10 +32,10 @@ class SlidingWindow(Algorithm):
     ) -> Draw:
         moment = int(now * 1000)
         cut = self._cut(place, moment)
-        uses = [
-            self._learn(window, counter.entry(window.previous_key)) if used is None else used
-            for window, used in self._known(cut)
-        ]
+        known = self._known(cut)
+        if None in known:
+            known = self._learn(cut, known, read(counter, _unknown(cut, known)))
+        uses = cast(list[int], known)
         budgets = _weighed(cut, uses, moment)
         results = counter.take(budgets, cost, **keyword(idempotency_key))
         return _drawn(cut, uses, results, cost, moment)
@@ -44,10 +45,10 @@ class SlidingWindow(Algorithm):
     ) -> Draw:
         moment = int(now * 1000)
         cut = self._cut(place, moment)
-        uses = [
-            self._learn(window, await counter.aentry(window.previous_key)) if used is None else used
-            for window, used in self._known(cut)
-        ]
+        known = self._known(cut)
+        if None in known:
+            known = self._learn(cut, known, await aread(counter, _unknown(cut, known)))
+        uses = cast(list[int], known)
         budgets = _weighed(cut, uses, moment)
         results = await counter.atake(budgets, cost, **keyword(idempotency_key))
         return _drawn(cut, uses, results, cost, moment)
@@ -77,16 +78,29 @@ class SlidingWindow(Algorithm):
     def _cut(self, place: Place, moment: int) -> Cut:
         return place.cut(self.rates, moment, kept=2)  # then as the previous one
 
-    def _known(self, cut: Cut) -> list[tuple[Window, int | None]]:
+    def _known(self, cut: Cut) -> list[int | None]:
         # Read all at once: while one is learned, another may be forgotten.
-        return [(window, self._used.get(window.previous_key)) for window in cut.windows]
+        return [self._used.get(window.previous_key) for window in cut.windows]
 
-    def _learn(self, window: Window, previous: Entry | None) -> int:
-        """Return, and remember, what an ended window used: that does not change any more."""
-        if len(self._used) >= REMEMBERED:
-            self._used.clear()
-        used = self._used[window.previous_key] = _use(window, previous and previous.value)
-        return used
+    def _learn(
+        self, cut: Cut, known: list[int | None], entries: list[Entry | None]
+    ) -> list[int | None]:
+        """Return, and remember, what ended windows used: that does not change any more."""
+        unread = iter(entries)
+        for number, window in enumerate(cut.windows):
+            if known[number] is None:
+                entry = next(unread)
+                if len(self._used) >= REMEMBERED:
+                    self._used.clear()
+                used = _use(window, entry and entry.value)
+                known[number] = self._used[window.previous_key] = used
+        return known
+
+
+def _unknown(cut: Cut, known: list[int | None]) -> list[str]:
+    """Return the keys of the previous windows of which nothing is known."""
+    pairs = zip(cut.windows, known, strict=True)
+    return [window.previous_key for window, used in pairs if used is None]
 
 
 def _weighed(cut: Cut, uses: Sequence[int], moment: int) -> Sequence[Budget]:

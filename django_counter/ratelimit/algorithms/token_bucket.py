@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from django_counter.base import Counter
+from django_counter.batch import Batch, Pending
 from django_counter.idempotency import keyword
 from django_counter.ratelimit.algorithms.base import Algorithm, Draw
 from django_counter.ratelimit.algorithms.places import GRACE, Place
 from django_counter.ratelimit.decisions import Standing
 from django_counter.ratelimit.rates import Rate
-from django_counter.values import Timer, TimerResult
+from django_counter.values import DecrementResult, Timer, TimerResult
 
 SECOND = 1_000_000  # microseconds
 
@@ -53,12 +54,16 @@ class TokenBucket(Algorithm):
         return self._drawn(results, cost, now)
 
     def refund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        for bucket, key in zip(self._buckets, self.keys(place, now), strict=True):
-            counter.decrement_if_exists(key, cost * bucket.interval)
+        with counter.batch() as batch:
+            pending = self._give_back(batch, place, cost, now)
+        for each in pending:
+            each.result()
 
     async def arefund(self, counter: Counter, place: Place, cost: int, now: float) -> None:
-        for bucket, key in zip(self._buckets, self.keys(place, now), strict=True):
-            await counter.adecrement_if_exists(key, cost * bucket.interval)
+        async with counter.batch() as batch:
+            pending = self._give_back(batch, place, cost, now)
+        for each in pending:
+            each.result()
 
     def standings(
         self, values: Sequence[int | None], place: Place, cost: int, now: float
@@ -68,6 +73,14 @@ class TokenBucket(Algorithm):
             _standing(bucket, max(value or 0, moment) - moment, cost)
             for bucket, value in zip(self._buckets, values, strict=True)
         )
+
+    def _give_back(
+        self, batch: Batch, place: Place, cost: int, now: float
+    ) -> list[Pending[DecrementResult]]:
+        return [
+            batch.decrement_if_exists(key, cost * bucket.interval)
+            for bucket, key in zip(self._buckets, self.keys(place, now), strict=True)
+        ]
 
     def _drawn(self, results: Sequence[TimerResult], cost: int, now: float) -> Draw:
         success = results[0].success
