@@ -23,7 +23,7 @@ from django_counter.ratelimit.headers import apply_headers, retry_after_seconds
 from django_counter.ratelimit.identity import Identity, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
-from django_counter.ratelimit.settings import setting
+from django_counter.ratelimit.settings import current
 
 if TYPE_CHECKING:
     # Its import imports DEFAULT_THROTTLE_CLASSES: what is below.
@@ -92,7 +92,7 @@ class RateLimitThrottle(BaseThrottle):  # type: ignore[misc]
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Count a request; put the headers of its limits on the view's response, whatever it is."""
         limit = self.get_limit(getattr(view, "throttle_scope", None))
-        identity = self.get_identity(request, view) if limit and setting("ENABLED") else None
+        identity = self.get_identity(request, view) if limit and current().enabled else None
         if limit is None or identity is None:
             return True
         http_request = request._request

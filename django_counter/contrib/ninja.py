@@ -14,7 +14,7 @@ from django_counter.ratelimit.guard import Guard, decisions_of
 from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
-from django_counter.ratelimit.settings import setting
+from django_counter.ratelimit.settings import current
 
 # All requests share a throttle, and wait() is not told which one it is asked about.
 _decisions: ContextVar[Sequence[Decision]] = ContextVar("django_counter_ninja", default=())
@@ -47,7 +47,7 @@ class RateLimitThrottle(BaseThrottle):
     def allow_request(self, request: HttpRequest) -> bool:
         """Count a request. Raise RateLimited, not to answer with 429, where nobody can count it."""
         _refuse_event_loop()
-        if not setting("ENABLED"):
+        if not current().enabled:
             return True
         decision = self._guard.hit(request).decision
         if decision.degraded == "deny":
