@@ -94,8 +94,12 @@ class CounterAdmin(ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         _require(self.has_view_or_change_permission(request))
-        alias = request.GET.get("using", DEFAULT_ALIAS)
+        alias = _alias(request)
         prefix = request.GET.get("q", "")
+        if "using" in request.GET and alias not in counters:
+            said = f"There is no such page: there is no alias {alias!r}"
+            self.message_user(request, said, messages.ERROR)
+            return HttpResponseRedirect(request.path)
         try:
             listing = Listing(alias, prefix, request.GET.get("cursor", ""))
         except (BadSignature, ValueError) as error:
@@ -219,7 +223,8 @@ class CounterAdmin(ModelAdmin):
     def reset_view(self, request: HttpRequest) -> HttpResponse:
         """Delete one counter or all of a prefix, once that was confirmed: they begin anew."""
         _require(self.has_reset_permission(request))
-        alias = request.GET.get("using", DEFAULT_ALIAS)
+        _require(self.has_view_or_change_permission(request))  # it shows keys and values
+        alias = _alias(request)
         key, prefix = request.GET.get("key", ""), request.GET.get("q", "")
         try:
             entries = to_reset(alias, key, prefix)
@@ -296,6 +301,12 @@ class CounterAdmin(ModelAdmin):
         common = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         path = f"django_counter/admin/{template}"
         return TemplateResponse(request, path, {**common, **context}, status=status)
+
+
+def _alias(request: HttpRequest) -> str:
+    """Return the alias that was asked for, or else "default", or else the first one."""
+    usual = min(counters, key=lambda alias: alias != DEFAULT_ALIAS, default=DEFAULT_ALIAS)
+    return request.GET.get("using", usual)
 
 
 def _require(permission: bool) -> None:

@@ -12,7 +12,7 @@ from django.test import Client
 from django_counter import CounterUnavailable, counter, counters
 from django_counter.admin import listing
 from django_counter.values import Page
-from tests.admin.conftest import ROOT, LogIn, keys_of, messages_of
+from tests.admin.conftest import MEMORY, ROOT, LogIn, keys_of, messages_of
 from tests.wrapped import WrappedMemory
 
 
@@ -100,9 +100,20 @@ def test_prefixes_are_a_filter_step_by_step(ann: Client) -> None:
 
 
 def test_an_unknown_alias_is_told(ann: Client) -> None:
-    answer = ann.get(ROOT, {"using": "nowhere"})
-    assert answer.status_code == 503
-    assert "COUNTERS has no alias &#x27;nowhere&#x27;" in answer.text
+    answer = ann.get(ROOT, {"using": "nowhere"}, follow=True)
+    assert answer.status_code == 200
+    assert messages_of(answer) == ["There is no such page: there is no alias 'nowhere'"]
+
+
+def test_without_default_it_starts_with_the_first_alias(ann: Client, settings: Any) -> None:
+    in_memory = {"BACKEND": MEMORY}
+    settings.COUNTERS = {"quotas": in_memory, "hits": in_memory}
+    counters["quotas"].set("visits", 1)
+    page = ann.get(ROOT)
+    assert choices_of(page, "alias") == ["quotas*", "hits"]
+    assert keys_of(page) == ["visits"]
+    settings.COUNTERS = {"quotas": in_memory, "default": in_memory}
+    assert choices_of(ann.get(ROOT), "alias") == ["quotas", "default*"]
 
 
 class TestPages:
@@ -206,7 +217,9 @@ def test_a_page_says_that_the_server_is_away(ann: Client, settings: Any, page: s
     assert "result_list" not in answer.text
 
 
-@pytest.mark.parametrize("configured", [None, [], {"default": None}, {"default": {"COLOUR": 1}}])
+@pytest.mark.parametrize(
+    "configured", [None, [], {}, {"default": None}, {"default": {"COLOUR": 1}}]
+)
 def test_a_page_says_that_the_settings_are_wrong(
     ann: Client, settings: Any, configured: Any
 ) -> None:

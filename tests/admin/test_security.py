@@ -28,7 +28,7 @@ PAGES = {
     "counter": (address("visits"), {"view", "change"}),
     "history": (address("visits", "history"), {"view", "change"}),
     "delete": (address("visits", "delete"), {"delete"}),
-    "reset": (f"{ROOT}reset/?q=vis", {"reset"}),
+    "reset": (f"{ROOT}reset/?q=vis", set()),
     "limits": (f"{ROOT}limits/", {"view", "change"}),
 }
 FORGIVEN = {"name": LIMIT.name, "identity": digest("ann")}
@@ -111,6 +111,14 @@ def test_a_page_is_for_those_with_its_permission(
         assert ASKED == []
 
 
+@pytest.mark.parametrize("other", ["view", "change"])
+def test_the_page_of_resets_is_for_those_who_may_also_see_counters(
+    log_in: LogIn, other: str
+) -> None:
+    url, _ = PAGES["reset"]
+    assert log_in("reset", other).get(url).status_code == 200
+
+
 @each_page
 def test_a_page_changes_nothing(log_in: LogIn, url: str, allowed: set[str]) -> None:
     client = log_in(*ALL)
@@ -128,7 +136,7 @@ def test_a_page_changes_nothing(log_in: LogIn, url: str, allowed: set[str]) -> N
 def test_a_change_is_for_those_with_its_permission_and_logged(
     log_in: LogIn, url: str, fields: dict[str, Any], permission: str, given: str | None
 ) -> None:
-    client = log_in(*([given] if given else []))
+    client = log_in("view", *([given] if given else []))
     answer = client.post(url, fields)
     if given == permission:
         assert answer.status_code == 302
