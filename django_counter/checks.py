@@ -58,7 +58,7 @@ def _check_definition(each: Definition) -> Iterator[CheckMessage]:
 
 def _check_cache(each: Definition) -> Iterator[CheckMessage]:
     alias = each.options.get("cache", "default")
-    if alias not in settings.CACHES:
+    if not isinstance(alias, str) or alias not in settings.CACHES:
         yield Error(
             str(each.error(f"CACHES has no cache {alias!r}")),
             hint=f"Set OPTIONS['cache'] to one of {list(settings.CACHES)}.",
@@ -71,6 +71,13 @@ def _check_cache(each: Definition) -> Iterator[CheckMessage]:
             str(each.error(f"CACHES[{alias!r}] is not a cache of django-redis")),
             hint="Its BACKEND must be django_redis.cache.RedisCache, with one server.",
             id="django_counter.E005",
+        )
+        return
+    if not _url(cache):
+        yield Error(
+            str(each.error(f"CACHES[{alias!r}] has no LOCATION")),
+            hint="Set it to the URL of the server, such as redis://127.0.0.1:6379/1.",
+            id="django_counter.E006",
         )
         return
     for other in _same_url(alias):
@@ -131,9 +138,10 @@ def _flushers() -> set[str]:
 
 def _url(cache: dict[str, Any]) -> str:
     """Return where the primary server is. It may hold a password: never print it."""
-    location = cache.get("LOCATION", "")
-    first = location.split(",") if isinstance(location, str) else location
-    return str(next(iter(first), ""))
+    location = cache.get("LOCATION")
+    locations = location.split(",") if isinstance(location, str) else location
+    first = next(iter(locations), "") if isinstance(locations, list | tuple | set) else ""
+    return first.strip() if isinstance(first, str) else ""
 
 
 def _connection_options(cache: dict[str, Any]) -> dict[str, Any]:

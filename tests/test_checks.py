@@ -84,7 +84,8 @@ def test_a_middleware_that_cannot_be_used_is_an_error(path: str) -> None:
 
 
 def test_an_unknown_cache_is_an_error() -> None:
-    assert found(COUNTERS=default(OPTIONS={"cache": "nowhere"})) == ["django_counter.E004"]
+    for name in ("nowhere", None, ["counters"]):
+        assert found(COUNTERS=default(OPTIONS={"cache": name})) == ["django_counter.E004"]
 
 
 @pytest.mark.fault("not django-redis")
@@ -100,6 +101,14 @@ def test_an_unknown_cache_is_an_error() -> None:
 def test_a_cache_that_is_not_of_django_redis_is_an_error(other: dict[str, Any]) -> None:
     caches = {"default": cache("redis://127.0.0.1:1/0"), "counters": other}
     assert found(CACHES=caches) == ["django_counter.E005"]
+
+
+@pytest.mark.parametrize("location", ["", [], None, [""], [None], 5])
+def test_a_cache_without_a_location_is_an_error(location: Any) -> None:
+    caches = {"default": cache("redis://127.0.0.1:1/0"), "counters": cache(location)}
+    assert found(CACHES=caches) == ["django_counter.E006"]
+    del caches["counters"]["LOCATION"]
+    assert found(CACHES=caches) == ["django_counter.E006"]
 
 
 def test_memory_is_a_warning_unless_debugging() -> None:

@@ -292,6 +292,17 @@ def test_an_unknown_cache_is_named() -> None:
     assert words.startswith("COUNTERS['default']: CACHES has no cache 'nowhere'")
 
 
+def test_a_cache_that_is_no_name_is_named() -> None:
+    words = refusal({"BACKEND": REDIS, "OPTIONS": {"cache": None}})
+    assert words == "COUNTERS['default']: CACHES has no cache None"
+
+
+def test_a_cache_without_a_location_is_named() -> None:
+    with override_settings(CACHES={"default": {**cache("x"), "LOCATION": ""}}):
+        words = refusal({"BACKEND": REDIS})
+    assert words.startswith("COUNTERS['default']: CACHES['default']: ")
+
+
 def test_a_cache_that_is_not_of_django_redis_is_named() -> None:
     local = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     with override_settings(CACHES={"default": local}):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter
 
-from django.core.checks import WARNING, CheckMessage, run_checks
+from django.core.checks import WARNING, CheckMessage, Error, run_checks
 
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.checkup import FROM_COMMANDS, FROM_INFORMATION, Finding, check_up
@@ -24,7 +24,8 @@ UNREACHABLE = "unreachable"  # a status of its own: the exit code is another one
 
 def examine(alias: str) -> Iterator[Finding]:
     """Yield the findings of all checks; no more of them where the server cannot be reached."""
-    yield from _configuration(run_checks(tags=["counters", "rate_limits"]), alias)
+    messages = [message for tag in ("counters", "rate_limits") for message in _checked(tag)]
+    yield from _configuration(messages, alias)
     try:
         counter = counters.backend(alias)
     except CounterConfigError as error:
@@ -40,6 +41,13 @@ def examine(alias: str) -> Iterator[Finding]:
     yield _rights(counter)
     yield from _server(alias)
     yield _endless_budgets(counter)
+
+
+def _checked(tag: str) -> list[CheckMessage]:
+    try:
+        return run_checks(tags=[tag])
+    except Exception as error:  # noqa: BLE001 - whatever the modules do that the URLconf imports
+        return [Error(f"the checks end in {type(error).__name__}", hint="See 'manage.py check'.")]
 
 
 def _configuration(messages: list[CheckMessage], alias: str) -> Iterator[Finding]:

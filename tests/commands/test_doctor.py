@@ -181,6 +181,40 @@ def test_settings_that_cannot_be_composed_are_a_problem(settings: Any) -> None:
     assert "unknown option 'cach'" in each["connection"]["found"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"COUNTERS": []}, "COUNTERS must be a dict, not list"),
+        ({"COUNTERS": {"default": {"OPTIONS": {"cache": None}}}}, "CACHES has no cache None"),
+        ({"CACHES": {"default": server_cache("")}}, "has no LOCATION"),
+    ],
+)
+def test_settings_that_are_wrong_end_in_no_traceback(
+    settings: Any, changes: dict[str, Any], words: str
+) -> None:
+    settings.COUNTERS = {"default": {}}
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    run = call("doctor", "--format", "json")
+    assert run.code == 4
+    first = json.loads(run.out)[0]
+    assert (first["check"], first["status"]) == ("configuration", "problem")
+    assert words in first["found"]
+
+
+def test_a_check_that_fails_is_a_problem(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def declared_limits() -> None:
+        raise ModuleNotFoundError("nowhere")
+
+    settings.COUNTERS = {"default": {"BACKEND": MEMORY}}
+    settings.DEBUG = True
+    monkeypatch.setattr("django_counter.ratelimit.checks.declared_limits", declared_limits)
+    run, each = findings()
+    assert run.code == 4
+    assert each["configuration"]["found"] == "the checks end in ModuleNotFoundError"
+    assert each["rights"]["status"] == "ok"
+
+
 def test_a_wrong_password_is_a_problem_and_not_shown(
     settings: Any, server: ServerProcess, client: redis.Redis
 ) -> None:

@@ -15,6 +15,7 @@ import redis.connection as driver
 import redis.sentinel as sentinel
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
+from django.core.exceptions import ImproperlyConfigured
 from django_redis import get_redis_connection
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
@@ -210,12 +211,16 @@ def seeds_of(cache: str) -> list[Any]:
 
 @contextmanager
 def _without_secrets(cache: str) -> Iterator[None]:
+    if not isinstance(cache, str):
+        raise CounterConfigError(f"CACHES has no cache {cache!r}")
     try:
         yield
     except InvalidCacheBackendError as error:
         raise CounterConfigError(f"CACHES has no cache {cache!r}: {error}") from error
     except NotImplementedError as error:
         raise CounterConfigError(f"CACHES[{cache!r}] is not a cache of django-redis") from error
+    except ImproperlyConfigured as error:
+        raise CounterConfigError(f"CACHES[{cache!r}]: {error}") from error
     except ValueError:  # its text may hold parts of a password
         raise CounterConfigError(f"CACHES[{cache!r}]: LOCATION is not a Redis URL") from None
 

@@ -2,11 +2,13 @@
 
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.core.management import CommandError
 
 from django_counter.backends.redis.checkup import Finding
+from django_counter.exceptions import CounterConfigError
 from django_counter.management.arguments import add_format, add_using
 from django_counter.management.console import Console
 from django_counter.management.examination import UNREACHABLE, examine
@@ -32,7 +34,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(console: Console, *, using: str, **options: Any) -> None:
-    console.check_alias(using)
+    with suppress(CounterConfigError):  # of COUNTERS as a whole: it is the first finding
+        console.check_alias(using)
     statuses: set[str] = set()
     findings = _noted(examine(using), statuses)
     if console.format == "table":
