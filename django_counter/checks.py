@@ -15,6 +15,7 @@ from django_counter.backends.redis.server import DEFAULT_TIMEOUT
 from django_counter.exceptions import CounterConfigError
 from django_counter.handler import Definition, counters, definition
 
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
 
 
@@ -91,8 +92,9 @@ def _check_cache(each: Definition) -> Iterator[CheckMessage]:
             "a LOCATION of its own: another database, or a query string such as ?cache=counters.",
             id="django_counter.W002",
         )
-    for other in _flushers():
-        if other in settings.CACHES and _database(settings.CACHES[other]) == _database(cache):
+    for other in sorted(_flushers() & settings.CACHES.keys()):
+        flushed = settings.CACHES[other]
+        if "://" in _url(flushed) and _database(flushed) == _database(cache):
             yield Warning(
                 str(each.error(f"cache.clear() on CACHES[{other!r}] deletes these counters")),
                 hint="Give the counters a cache with a database of their own.",
@@ -156,10 +158,9 @@ def _connection_options(cache: dict[str, Any]) -> dict[str, Any]:
 
 def _database(cache: dict[str, Any]) -> tuple[object, ...]:
     options = _connection_options(cache)
-    return (
-        options.get("path") or (options.get("host", "localhost"), options.get("port", 6379)),
-        options.get("db", 0),
-    )
+    host = options.get("host", "localhost")
+    address = ("localhost" if host in LOOPBACK else host), options.get("port", 6379)
+    return options.get("path") or address, options.get("db", 0)
 
 
 def _has_timeout(cache: dict[str, Any]) -> bool:

@@ -131,6 +131,19 @@ def test_counters_that_the_default_cache_clears_are_a_warning(same: Any) -> None
     assert found(CACHES=caches) == ["django_counter.W003"]
 
 
+@pytest.mark.parametrize("other", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST", ""])
+def test_loopback_has_several_names(other: str) -> None:
+    caches = {"default": cache("redis://localhost/1"), "counters": cache(f"redis://{other}/1")}
+    assert found(CACHES=caches) == ["django_counter.W003"]
+
+
+@pytest.mark.parametrize("place", [{}, {"LOCATION": "snowflake"}])
+def test_a_cache_in_memory_clears_no_database(place: dict[str, str]) -> None:
+    in_memory = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", **place}
+    caches = {"default": in_memory, "counters": cache("redis://127.0.0.1/0")}
+    assert found(CACHES=caches) == []
+
+
 @pytest.mark.parametrize("engine", ["cache", "cached_db"])
 def test_counters_that_clearing_sessions_deletes_are_a_warning(engine: str) -> None:
     sessions = {
