@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from django_counter.arguments import check_key, check_prefix, milliseconds
 from django_counter.handler import DEFAULT_ALIAS
+from django_counter.management.glob import parse_glob
 from django_counter.management.rows import FORMATS
 from django_counter.values import INT64_MAX, INT64_MIN
 
@@ -68,6 +69,12 @@ def parse_key(text: str) -> str:
 def parse_prefix(text: str) -> str:
     """Return what keys may begin with."""
     return _checked(check_prefix, text)
+
+
+def parse_pattern(text: str) -> str:
+    """Return a pattern that keys may have."""
+    parse_prefix(parse_glob(text).prefix)
+    return text
 
 
 def parse_full_prefix(text: str) -> str:

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from django_counter import Counter, CounterUnavailable, counters
 from django_counter.values import Entry
-from tests.commands.runs import call
+from tests.commands.runs import Manage, call
 from tests.wrapped import WrappedMemory
 
 HOSTILE = ["*", "[x]", "\\", "?", "a*b"]
@@ -62,6 +62,14 @@ def test_list_takes_a_pattern_for_whole_keys(some: Counter) -> None:
         "visits:a",
     ]
     assert call("list", "--glob", "clicks").out == ""
+
+
+@pytest.mark.parametrize("pattern", ["a\n*", "a\x7f", "\udcff*", "x" * 513 + "*"])
+def test_list_refuses_a_pattern_that_no_key_has(manage: Manage, pattern: str) -> None:
+    run = manage("list", "--glob", pattern)
+    assert (run.code, run.out) == (2, "")
+    assert "argument --glob: prefix must" in run.err
+    assert "Traceback" not in run.err
 
 
 def test_list_refuses_a_prefix_and_a_pattern_at_once(some: Counter) -> None:

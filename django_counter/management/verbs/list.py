@@ -8,7 +8,13 @@ from typing import Any
 from django.core.management import CommandError
 
 from django_counter.base import Counter
-from django_counter.management.arguments import add_format, add_prefix, add_using, parse_positive
+from django_counter.management.arguments import (
+    add_format,
+    add_prefix,
+    add_using,
+    parse_pattern,
+    parse_positive,
+)
 from django_counter.management.console import Console
 from django_counter.management.exits import USAGE
 from django_counter.management.glob import parse_glob
@@ -29,7 +35,12 @@ A PREFIX is literal. Patterns need --glob and fit whole keys: * (anything), ? (o
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_prefix(parser)
-    parser.add_argument("--glob", metavar="PATTERN", help="only keys of this pattern, in quotes")
+    parser.add_argument(
+        "--glob",
+        metavar="PATTERN",
+        type=parse_pattern,
+        help="only keys of this pattern, in quotes",
+    )
     parser.add_argument("--limit", metavar="N", type=parse_positive, help="so many at most")
     parser.add_argument(
         "--sort", choices=list(ORDERS), help="by key, or by value with the largest first"
