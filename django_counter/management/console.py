@@ -49,7 +49,11 @@ class Console:
 
     def write(self, line: str) -> None:
         """Write a line of data."""
-        self.stdout.write(encodable(line, getattr(self.stdout, "encoding", None)))
+        self.stdout.write(self.encodable(line))
+
+    def encodable(self, text: str) -> str:
+        """Return a text that stdout takes."""
+        return encodable(text, getattr(self.stdout, "encoding", None))
 
     def note(self, text: str) -> None:
         """Say something on the way, unless nothing is to be said."""

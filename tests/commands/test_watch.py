@@ -7,10 +7,13 @@ from typing import Any
 import pyte
 import pytest
 
-from django_counter import Counter
+from django_counter import Counter, CounterOutcomeUnknown, CounterUnavailable
+from django_counter.management.text import width
 from django_counter.management.verbs import watch
 from tests.commands.picture import NO_BREAK, PICTURE
 from tests.commands.runs import Manage, call, terminal
+
+UNAVAILABLE = CounterUnavailable("scan: the server cannot be reached")
 
 
 class Moments:
@@ -90,6 +93,57 @@ def test_a_long_or_hostile_key_keeps_the_columns(counter: Counter, moments: Mome
     assert all(len(line) <= 80 for line in run.out.splitlines())
 
 
+@pytest.mark.parametrize("error", [UNAVAILABLE, CounterOutcomeUnknown("scan", "", None)])
+def test_it_goes_on_through_an_outage(
+    counter: Counter, moments: Moments, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    scan = counter.scan
+
+    def go() -> None:
+        monkeypatch.setattr(counter, "scan", away)
+
+    def away(prefix: str) -> Any:
+        raise error
+
+    def come_back() -> None:
+        monkeypatch.setattr(counter, "scan", scan)
+        counter.increment("key", 100)
+
+    moments.moves = [go, come_back]
+    run = call("watch", "--interval", "2")
+    assert run.code == 0
+    assert str(error) in run.out
+    row = next(line for line in run.out.splitlines() if line.startswith("key"))
+    assert words(row) == ["key", "100", "+25.0"]  # of both intervals
+
+
+def test_a_server_that_is_away_from_the_beginning_ends_it(
+    counter: Counter, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(prefix: str) -> Any:
+        raise UNAVAILABLE
+
+    monkeypatch.setattr(counter, "scan", away)
+    assert call("watch").code == 5
+
+
+@pytest.mark.parametrize("columns", [80, 64, 63, 46, 40, 20])
+def test_no_line_is_wider_than_the_terminal(
+    counter: Counter, moments: Moments, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    moments.moves = [
+        lambda: counter.increment("k" * 200, 2**62),
+        lambda: counter.increment("日" * 90),
+        lambda: None,
+    ]
+    monkeypatch.setattr(watch, "_size", lambda console: (columns, 24))
+    run = call("watch")
+    lines = run.out.splitlines()
+    assert all(width(line) <= columns for line in lines)
+    assert any("PER SECOND" in line for line in lines) == (columns >= 46)
+    assert ("█" in run.out) == (columns >= 64)
+
+
 def test_the_picture_in_the_readme_is_what_is_drawn(counter: Counter, moments: Moments) -> None:
     moments.moves = [lambda: counter.increment("key")]
     heading = next(line for line in call("watch").out.splitlines() if line.startswith("KEY"))
@@ -97,6 +151,25 @@ def test_the_picture_in_the_readme_is_what_is_drawn(counter: Counter, moments: M
 
 
 def test_on_a_terminal_it_redraws_and_ctrl_c_is_0(manage: Manage, counter: Counter) -> None:
+    screen = watched(manage, counter)
+    text = "\n".join(screen.display)
+    assert text.count("PER SECOND") == 1
+    assert 15 <= text.count("clicks:") <= 22
+    assert "\u2588" in text
+
+
+def test_a_terminal_without_these_signs_gets_others(manage: Manage, counter: Counter) -> None:
+    manage.environment["PYTHONIOENCODING"] = "ascii"
+    screen = watched(manage, counter, "über" * 20)
+    text = "\n".join(screen.display)
+    assert r"\xfcber" in text
+    assert "~ " in text
+    assert "##" in text
+    assert all(line.startswith(("KEY", "clicks:", r"\xfc")) for line in screen.display[2:20])
+
+
+def watched(manage: Manage, counter: Counter, *keys: str) -> pyte.Screen:
+    """Return the screen of a terminal after some pictures and Ctrl-C."""
     for number in range(40):
         counter.set(f"clicks:{number}", number)
     screen = pyte.Screen(80, 24)
@@ -110,6 +183,8 @@ def test_on_a_terminal_it_redraws_and_ctrl_c_is_0(manage: Manage, counter: Count
         while shown.count(b"PER SECOND") < 3:
             for number in range(40):
                 counter.increment(f"clicks:{number}", number + 1)
+            for key in keys:
+                counter.increment(key, 1000)
             shown += os.read(master, 65_536)
         process.send_signal(signal.SIGINT)
         try:
@@ -122,7 +197,4 @@ def test_on_a_terminal_it_redraws_and_ctrl_c_is_0(manage: Manage, counter: Count
     stream.feed(shown)
     assert process.returncode == 0
     assert b"Traceback" not in shown
-    text = "\n".join(screen.display)
-    assert text.count("PER SECOND") == 1
-    assert 15 <= text.count("clicks:") <= 22
-    assert "\u2588" in text
+    return screen

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django_counter.base import Counter
+from django_counter.exceptions import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.management.arguments import add_prefix, add_using, parse_seconds
 from django_counter.management.console import Console
 from django_counter.management.text import escaped, shortened, width
@@ -15,14 +16,18 @@ from django_counter.management.text import escaped, shortened, width
 HELP = "show the fastest growing counters, until Ctrl-C"
 NOTES = """
 Those that grow come first, then those that fall, as budgets of rate limits do. On a terminal each
-picture replaces the last one. It reads all counters of the prefix each time, and keeps their
-values in memory: with many of them, give a prefix or a longer interval.
+picture replaces the last one. While the server is away, the picture says so.
+
+It reads all counters of the prefix each time, and keeps their values in memory: with many of them,
+give a prefix or a longer interval.
 """
 
 LINES = 20  # where there is no terminal to fill
 VALUE_WIDTH = 20  # of -2**63
 RATE_WIDTH = 14
 BAR_WIDTH = 16
+KEY_WIDTH = 8  # at least
+PLAIN = str.maketrans("█…", "#~")  # for terminals that have no such signs
 HOME = "\x1b[H"
 CLEAR_LINE = "\x1b[K"
 CLEAR_BELOW = "\x1b[J"
@@ -61,16 +66,32 @@ def _pictures(
 ) -> Iterator[list[str]]:
     before = _values(counter, prefix)
     then = time.monotonic()
-    yield [f"{title}  {len(before)} counters", "", "The first rates come in a moment."]
+    head = f"{title}  {len(before)} counters"
+    yield _cut(console, head, "", "The first rates come in a moment.")
     while True:
         time.sleep(interval)
-        values = _values(counter, prefix)
+        clock = f"every {interval:g}s  {time.strftime('%H:%M:%S')}"
+        try:
+            values = _values(counter, prefix)
+        except (CounterUnavailable, CounterOutcomeUnknown) as error:
+            yield _cut(console, f"{title}  {clock}", "", escaped(str(error)))
+            continue
         now = time.monotonic()
-        columns, lines = shutil.get_terminal_size() if console.stdout.isatty() else (80, LINES + 3)
+        columns, lines = _size(console)
         moves = _fastest(before, values, now - then, max(1, lines - 4))
-        head = f"{title}  {len(values)} counters  every {interval:g}s  {time.strftime('%H:%M:%S')}"
-        yield [head, "", *_table(console, moves, columns)]
+        head = f"{title}  {len(values)} counters  {clock}"
+        yield [*_cut(console, head, ""), *_table(console, moves, columns)]
         before, then = values, now
+
+
+def _size(console: Console) -> tuple[int, int]:
+    return shutil.get_terminal_size() if console.stdout.isatty() else (80, LINES + 3)
+
+
+def _cut(console: Console, *lines: str) -> list[str]:
+    """Return lines that the terminal does not break."""
+    columns, _ = _size(console)
+    return [shortened(console.encodable(line), columns) for line in lines]
 
 
 def _values(counter: Counter, prefix: str) -> dict[str, int]:
@@ -94,16 +115,21 @@ def _table(console: Console, moves: list[Move], columns: int) -> Iterator[str]:
     if not moves:
         yield "Nothing moved."
         return
-    key_width = max(8, columns - VALUE_WIDTH - RATE_WIDTH - BAR_WIDTH - 6)
+    key_width = columns - VALUE_WIDTH - RATE_WIDTH - BAR_WIDTH - 6
+    has_bars = key_width >= KEY_WIDTH
+    if not has_bars:
+        key_width = max(KEY_WIDTH, columns - VALUE_WIDTH - RATE_WIDTH - 4)
     names = f"{'KEY':<{key_width}}  {'VALUE':>{VALUE_WIDTH}}  {'PER SECOND':>{RATE_WIDTH}}"
     yield style.MIGRATE_HEADING(names[:columns])
     fastest = max(abs(move.rate) for move in moves)
     for move in moves:
-        key = shortened(escaped(move.key), key_width)
+        key = shortened(console.encodable(escaped(move.key)), key_width)
         blank = " " * (key_width - width(key))
         numbers = f"{move.value:>{VALUE_WIDTH},}  {move.rate:>+{RATE_WIDTH},.1f}"
         paint = style.SUCCESS if move.rate > 0 else style.WARNING
-        yield f"{key}{blank}  {numbers}  {paint('█' * _cells(move.rate, fastest))}"
+        room = columns - BAR_WIDTH - 2 if has_bars else columns
+        line = shortened(f"{key}{blank}  {numbers}", room)
+        yield f"{line}  {paint('█' * _cells(move.rate, fastest))}" if has_bars else line
 
 
 def _cells(rate: float, fastest: float) -> int:
@@ -112,6 +138,8 @@ def _cells(rate: float, fastest: float) -> int:
 
 def _draw(console: Console, picture: list[str], on_terminal: bool) -> None:
     """Write a picture: over the last one, or below it."""
+    if console.encodable("█…") != "█…":
+        picture = [line.translate(PLAIN) for line in picture]
     if on_terminal:
         lines = "".join(f"{line}{CLEAR_LINE}\n" for line in picture)
         console.stdout.write(f"{HOME}{lines}{CLEAR_BELOW}", ending="")
