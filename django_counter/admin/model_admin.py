@@ -63,6 +63,7 @@ class CounterAdmin(ModelAdmin):
     form = CounterForm
     readonly_fields = ("key", "alias", "value", "time_left")
     change_form_template = "django_counter/admin/counter.html"
+    object_history_template = "django_counter/admin/history.html"
 
     class Media:
         css = {"all": ["django_counter/admin.css"]}
@@ -210,6 +211,7 @@ class CounterAdmin(ModelAdmin):
         paginator = self.get_paginator(request, logged(alias, key), 100)
         page = paginator.get_page(request.GET.get("p", 1))
         context = {
+            "media": self.media,
             "action_list": page,
             "page_range": paginator.get_elided_page_range(page.number),
             "pagination_required": paginator.num_pages > 1,

@@ -106,6 +106,34 @@ def test_an_operator_resets_counters(page: Page, site: Site) -> None:
     assert not site.counters.exists("links:credits:<b>eve</b>")
 
 
+@pytest.mark.parametrize("columns", [1280, 390])
+def test_a_long_key_makes_no_page_wider(page: Page, site: Site, columns: int) -> None:
+    key = "k" * 500
+    site.counters.set(f"links:{key}", 1)
+    page.set_viewport_size({"width": columns, "height": 800})
+    page.goto("/admin/")
+    usual = page.evaluate("document.documentElement.scrollWidth")
+    one = f"{COUNTERS}default_3A{key}"
+    for address in (
+        COUNTERS,
+        f"{COUNTERS}?q={key}",
+        f"{one}/change/",
+        f"{one}/delete/",
+        f"{one}/history/",
+        f"{COUNTERS}reset/?key={key}",
+        f"{COUNTERS}reset/?q={key}",
+    ):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= usual, address[:80]
+    page.goto(f"{one}/change/")
+    page.get_by_label("Adjust by").fill("5")
+    page.get_by_role("button", name="Save").click()
+    expect(said(page)).to_contain_text("adjusted by +5")
+    assert page.evaluate("document.documentElement.scrollWidth") <= usual
+    page.goto(f"{one}/history/")
+    assert page.evaluate("document.documentElement.scrollWidth") <= usual
+
+
 def ask(site: Site) -> int:
     """Return the status of a page that may be seen three times a day."""
     try:
