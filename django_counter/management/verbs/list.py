@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=parse_pattern,
         help="only keys of this pattern, in quotes",
     )
-    parser.add_argument("--limit", metavar="N", type=parse_positive, help="so many at most")
+    parser.add_argument("--limit", metavar="N", type=parse_positive, help="at most N")
     parser.add_argument(
         "--sort", choices=list(ORDERS), help="by key, or by value with the largest first"
     )

@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         type=parse_positive,
         default=20,
-        help="so many, default: 20",
+        help="how many, default: 20",
     )
     add_format(parser)
     add_using(parser)
