@@ -47,13 +47,13 @@ def _check_definition(each: Definition) -> Iterator[CheckMessage]:
     except CounterConfigError as error:
         yield Error(str(error), hint="See the settings in the README.", id="django_counter.E001")
         return
-    if backend is MemoryCounter and not settings.DEBUG:
+    if each.is_of(MemoryCounter) and not settings.DEBUG:
         yield Warning(
             str(each.error("counts in the memory of each process by itself")),
             hint="Use RedisCounter wherever more than one process counts.",
             id="django_counter.W001",
         )
-    if backend is RedisCounter:
+    if each.is_of(RedisCounter):
         yield from _check_cache(each)
 
 

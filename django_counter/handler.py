@@ -62,6 +62,11 @@ class Definition:
         """Return the backend, which takes `key_prefix` and the options."""
         return self._import("backend", self.backend)
 
+    def is_of(self, kind: type[Counter]) -> bool:
+        """Return whether the backend is a class of counters, or one derived from it."""
+        backend = self.import_backend()
+        return isinstance(backend, type) and issubclass(backend, kind)
+
     def import_middleware(self) -> list[Middleware]:
         """Return the middleware, the outermost first."""
         return [self._import("middleware", path) for path in self.middleware]

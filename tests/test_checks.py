@@ -7,6 +7,8 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from django_counter import Counter
+from django_counter.backends.memory import MemoryCounter
+from django_counter.backends.redis import RedisCounter
 
 REDIS = "django_redis.cache.RedisCache"
 MEMORY = "django_counter.backends.memory.MemoryCounter"
@@ -109,6 +111,29 @@ def test_a_cache_without_a_location_is_an_error(location: Any) -> None:
     assert found(CACHES=caches) == ["django_counter.E006"]
     del caches["counters"]["LOCATION"]
     assert found(CACHES=caches) == ["django_counter.E006"]
+
+
+class OfRedis(RedisCounter):
+    pass
+
+
+class OfMemory(MemoryCounter):
+    pass
+
+
+def test_a_derived_backend_is_checked_too() -> None:
+    of_redis = default(BACKEND=f"{__name__}.OfRedis", OPTIONS={"cache": "nowhere"})
+    assert found(COUNTERS=of_redis) == ["django_counter.E004"]
+    of_memory = default(BACKEND=f"{__name__}.OfMemory", OPTIONS={})
+    assert found(COUNTERS=of_memory, DEBUG=False) == ["django_counter.W001"]
+
+
+def a_function(key_prefix: str) -> Counter:
+    raise AssertionError
+
+
+def test_a_backend_that_is_no_class_is_not_looked_into() -> None:
+    assert found(COUNTERS=default(BACKEND=f"{__name__}.a_function", OPTIONS={})) == []
 
 
 def test_memory_is_a_warning_unless_debugging() -> None:

@@ -37,7 +37,7 @@ class Console:
     def counter(self, alias: str) -> Counter:
         """Return the counter of an alias, without its middleware; refuse one that there is not."""
         self.check_alias(alias)
-        if definition(alias).import_backend() is MemoryCounter:
+        if definition(alias).is_of(MemoryCounter):
             self.note(f"{alias!r} counts in memory, by each process alone: this sees its own only.")
         return counters.backend(alias)
 

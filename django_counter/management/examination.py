@@ -129,7 +129,7 @@ def _rights(counter: Counter) -> Finding:
 
 def _server(alias: str) -> Iterator[Finding]:
     entry = definition(alias)
-    if entry.import_backend() is RedisCounter:
+    if entry.is_of(RedisCounter):
         yield from check_up(entry.options.get("cache", "default"))
     else:
         for check in (*FROM_INFORMATION, *FROM_COMMANDS):

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from django_counter import Counter, CounterUnavailable
+from django_counter.backends.redis import RedisCounter
 from django_counter.management.verbs import bench
 from tests.clusters import Cluster
 from tests.commands.runs import Manage, call
@@ -39,6 +40,16 @@ def test_in_memory_there_is_no_redis_py(settings: Any, way: tuple[str, ...]) -> 
     settings.COUNTERS = {"default": {"BACKEND": MEMORY}}
     run = call("bench", "--seconds", "0.02", "--format", "json", *way)
     assert clients(run.out) == ["django-counter"]
+
+
+class Derived(RedisCounter):
+    pass
+
+
+def test_a_derived_backend_is_measured_beside_redis_py(counter: Counter, settings: Any) -> None:
+    settings.COUNTERS = {"default": {"BACKEND": f"{__name__}.Derived"}}
+    run = call("bench", "--seconds", "0.02", "--format", "json")
+    assert clients(run.out) == ["django-counter", "redis-py"]
 
 
 def test_a_table_has_whole_numbers_and_a_bar_runs_meanwhile(manage: Manage) -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from django_counter import Counter, CounterUnavailable, counters
-from django_counter.backends.redis import checkup
+from django_counter.backends.redis import RedisCounter, checkup
 from tests.clusters import Cluster
 from tests.commands.runs import Manage, Run, call
 from tests.contract.stores import cluster_cache, server_cache
@@ -104,6 +104,16 @@ def test_in_memory_what_is_of_a_server_is_skipped(settings: Any) -> None:
     assert each["eviction"]["status"] == "skipped"
     assert each["rights"]["status"] == "ok"
     assert "skipped      eviction" in call("doctor").out
+
+
+class Derived(RedisCounter):
+    pass
+
+
+def test_the_server_of_a_derived_backend_is_examined(healthy: None, settings: Any) -> None:
+    derived = {"BACKEND": f"{__name__}.Derived", "OPTIONS": {"cache": "counters"}}
+    settings.COUNTERS = {"default": derived}
+    assert found("eviction")[:2] == ("ok", "noeviction")
 
 
 def test_eviction_is_a_problem(healthy: None, client: redis.Redis) -> None:

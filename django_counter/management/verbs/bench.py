@@ -105,8 +105,7 @@ def run(
 def _plan(console: Console, using: str, seconds: float, workers: int) -> Plan:
     counter = console.counter(using)
     entry = definition(using)
-    on_redis = entry.import_backend() is RedisCounter
-    cache = entry.options.get("cache", "default") if on_redis else None
+    cache = entry.options.get("cache", "default") if entry.is_of(RedisCounter) else None
     key = f"bench:{secrets.token_hex(8)}"
     name = f"{entry.key_prefix}:{key}:redis-py"
     return Plan(counter, key, cache, name, seconds, workers)
