@@ -1,14 +1,16 @@
 """What becomes of a hit while the counters are away."""
 
 import logging
+import re
 from functools import lru_cache
 from threading import Lock
 
 from django_counter.backends.memory import MemoryCounter
-from django_counter.exceptions import CounterError
+from django_counter.exceptions import CounterConfigError, CounterError
 from django_counter.rare_log import RareLog
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision
+from django_counter.ratelimit.digests import DIGEST_PATTERN
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.settings import setting
 from django_counter.signals import rate_limit_error
@@ -16,6 +18,8 @@ from django_counter.signals import rate_limit_error
 ON_ERROR = ("allow", "deny", "raise", "local")
 RETRY_AFTER = 1.0  # seconds, of a hit that "deny" has denied
 LOG_INTERVAL = 1.0  # seconds
+
+_DIGEST = re.compile(DIGEST_PATTERN)
 
 logger = logging.getLogger("django_counter.ratelimit")
 
@@ -86,7 +90,7 @@ def _decide(
 ) -> Decision:
     if on_error == "raise":
         raise error
-    _log.error("Rate limits cannot be asked, on_error is %r: %s", on_error, type(error).__name__)
+    _log.error("Rate limits cannot be asked, on_error is %r: %s", on_error, _told(error))
     if on_error == "local":
         local = _share(limit)
         return local.hit(identity, min(cost, local.largest_cost))._replace(degraded=on_error)
@@ -94,6 +98,14 @@ def _decide(
     if on_error == "allow":
         return decision
     return decision._replace(allowed=False, remaining=0, retry_after=RETRY_AFTER)
+
+
+def _told(error: CounterError) -> str:
+    """Return what may be logged of an error: for one that somebody must mend, its text too."""
+    name = type(error).__name__
+    if isinstance(error, CounterConfigError):
+        return f"{name}: {_DIGEST.sub('...', str(error))}"
+    return name
 
 
 class _LocalLimit(RateLimit):

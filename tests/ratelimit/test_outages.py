@@ -13,11 +13,17 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 
-from django_counter import CounterError, CounterOutcomeUnknown, CounterUnavailable, rare_log
+from django_counter import (
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterUnavailable,
+    rare_log,
+)
 from django_counter.exceptions import CounterConfigError, CounterTypeError
 from django_counter.middleware import CounterMiddleware
 from django_counter.rare_log import RareLog
 from django_counter.ratelimit import RateLimit, clock, outages, rate_limit
+from django_counter.ratelimit.digests import digest
 from django_counter.ratelimit.limit import declared
 from django_counter.signals import rate_limit_error, rate_limited
 from tests.ratelimit.clocks import Clock
@@ -396,6 +402,17 @@ class TestLog:
         assert record.getMessage() == (
             f"Rate limits cannot be asked, on_error is {on_error!r}: {type(away).__name__}"
         )
+
+    def test_what_must_be_mended_is_told_but_not_whom_it_met(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        digested = digest("ip:192.0.2.1")
+        outage.error = CounterConfigError(f"take of 'limit:a:{{{digested}}}:9/h:1': no such right")
+        site.get(site.limited("9/h"))
+        assert caplog.messages == [
+            "Rate limits cannot be asked, on_error is 'allow': "
+            "CounterConfigError: take of 'limit:a:{...}:9/h:1': no such right"
+        ]
 
     def test_no_outage_is_not_logged(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:
         site.statuses(site.limited("1/h", refund_when=lambda *_: True), 3)
