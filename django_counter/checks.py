@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
 from redis.connection import parse_url
@@ -53,8 +54,28 @@ def _check_definition(each: Definition) -> Iterator[CheckMessage]:
             hint="Use RedisCounter wherever more than one process counts.",
             id="django_counter.W001",
         )
-    if each.is_of(RedisCounter):
-        yield from _check_cache(each)
+    found = list(_check_cache(each)) if each.is_of(RedisCounter) else []
+    yield from found
+    if not any(message.is_serious() for message in found) and _connects_late(each, backend):
+        yield from _check_values(each)
+
+
+def _check_values(each: Definition) -> Iterator[CheckMessage]:
+    """Let the backend itself refuse its options and what it is to connect with."""
+    try:
+        each.build().close()
+    except ImproperlyConfigured as error:
+        yield Error(str(error), hint="See the settings in the README.", id="django_counter.E001")
+
+
+def _connects_late(each: Definition, backend: object) -> bool:
+    """Return whether making the counter surely connects to nobody: not before the first call."""
+    if backend is not RedisCounter:
+        return backend is MemoryCounter
+    cache: dict[str, Any] = settings.CACHES[each.options.get("cache", "default")]
+    default = getattr(settings, "DJANGO_REDIS_CONNECTION_FACTORY", "django_redis.")
+    factory = cache.get("OPTIONS", {}).get("CONNECTION_FACTORY", default)
+    return str(factory).startswith(("django_redis.", "django_counter."))
 
 
 def _check_cache(each: Definition) -> Iterator[CheckMessage]:

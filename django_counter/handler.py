@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from threading import RLock
@@ -37,25 +38,20 @@ class Definition:
     options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the backend
 
     def build(self) -> Counter:
-        """Return the backend's counter."""
+        """Return the backend's counter, which is not connected yet."""
         backend = self.import_backend()
         self.check_options(backend)
-        try:
+        with self._in_error(self.backend):
             return backend(key_prefix=self.key_prefix, **self.options)
-        except CounterConfigError as error:
-            raise self.error(str(error)) from error
 
     def compose(self, built: Counter) -> Counter:
         """Return the backend's counter inside the middleware."""
         composed = built
-        middleware = self.import_middleware()
-        try:
-            for wrap in reversed(middleware):
+        for wrap in reversed(self.import_middleware()):
+            with self._in_error(f"middleware {wrap!r}"):
                 composed = wrap(composed)
-                if composed is None:
-                    raise CounterConfigError(f"middleware {wrap!r} returned None, not a counter")
-        except CounterConfigError as error:
-            raise self.error(str(error)) from error
+            if composed is None:
+                raise self.error(f"middleware {wrap!r} returned None, not a counter")
         return composed
 
     def import_backend(self) -> Callable[..., Counter]:
@@ -68,8 +64,17 @@ class Definition:
         return isinstance(backend, type) and issubclass(backend, kind)
 
     def import_middleware(self) -> list[Middleware]:
-        """Return the middleware, the outermost first."""
-        return [self._import("middleware", path) for path in self.middleware]
+        """Return the middleware, the outermost first; refuse what wants more than a counter."""
+        middleware = [self._import("middleware", path) for path in self.middleware]
+        for path, wrap in zip(self.middleware, middleware, strict=True):
+            try:
+                inspect.signature(wrap).bind(None)
+            except ValueError:
+                pass  # of some classes that are written in C
+            except TypeError as error:
+                words = f"the middleware {path!r} is called with the next counter alone: {error}"
+                raise self.error(words) from error
+        return middleware
 
     def check_options(self, backend: Callable[..., Counter]) -> None:
         """Refuse options that the backend does not know."""
@@ -87,6 +92,15 @@ class Definition:
     def error(self, message: str) -> CounterConfigError:
         """Return an error that names this entry."""
         return CounterConfigError(f"COUNTERS[{self.alias!r}]: {message}")
+
+    @contextmanager
+    def _in_error(self, maker: str) -> Iterator[None]:
+        try:
+            yield
+        except CounterConfigError as error:
+            raise self.error(str(error)) from error
+        except (TypeError, ValueError) as error:  # whose text may hold parts of a password
+            raise self.error(f"{maker} failed with a {type(error).__name__}") from error
 
     def _import(self, role: str, path: str) -> Callable[..., Counter]:
         try:

@@ -14,6 +14,7 @@ REDIS = "django_redis.cache.RedisCache"
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 QUIET = {"SOCKET_TIMEOUT": 1}
 SECRET = "planted-secret"
+E001 = ["django_counter.E001"]
 
 
 def cache(location: Any = f"redis://:{SECRET}@127.0.0.1:1/1", **options: Any) -> dict[str, Any]:
@@ -74,20 +75,77 @@ def test_a_badly_formed_entry_is_an_error(counters: Any) -> None:
     assert found(COUNTERS=counters) == ["django_counter.E001"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": "0.25"},
+        {"timeout": -1},
+        {"timeout": 0},
+        {"replicas": -1},
+        {"replicas": "1"},
+        {"idempotency_window": 0},
+        {"idempotency_window": "600"},
+    ],
+)
+@pytest.mark.parametrize("backend", ["RedisCounter", "MemoryCounter"])
+def test_a_value_that_the_backend_refuses_is_an_error(backend: str, options: Any) -> None:
+    if backend == "RedisCounter":
+        assert found(COUNTERS=default(OPTIONS={"cache": "counters", **options})) == E001
+    else:
+        assert found(COUNTERS=default(BACKEND=MEMORY, OPTIONS=options), DEBUG=True) == E001
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        cache(f"127.0.0.1:6379/{SECRET}"),
+        cache("redis://checks-1/1", SOCKET_TIMEOUT="0.25"),
+        cache("redis://checks-2/1", SOCKET_CONNECT_TIMEOUT="0.25"),
+        cache("redis://checks-3/1", SOCKET_CONNECT_TIMEOUT=-1),
+        cache(f"redis://:{SECRET}@checks-4:port/1"),
+    ],
+)
+def test_a_cache_that_nothing_can_connect_with_is_an_error(counters: dict[str, Any]) -> None:
+    assert found(CACHES={"default": cache("redis://h/0"), "counters": counters}) == E001
+
+
+def test_a_factory_of_others_is_not_asked_for_it_may_connect() -> None:
+    counters = cache("redis://checks-5/1", CONNECTION_FACTORY="nowhere.Factory")
+    assert found(CACHES={"default": cache("redis://h/0"), "counters": counters}) == []
+
+
+def test_the_text_names_the_entry_and_the_option() -> None:
+    with override_settings(
+        CACHES={"default": cache("redis://h/1")}, COUNTERS={"default": {"OPTIONS": {"timeout": 0}}}
+    ):
+        [clears, error] = run_checks(tags=["counters"])
+    assert clears.id == "django_counter.W003"
+    assert error.msg == (
+        "COUNTERS['default']: option 'timeout' must be at least 0.001 seconds, not 0"
+    )
+
+
 @pytest.mark.parametrize("path", ["nowhere.Counter", "tests.test_checks.Nothing", "plain"])
 def test_a_backend_that_cannot_be_imported_is_an_error(path: str) -> None:
     assert found(COUNTERS=default(BACKEND=path)) == ["django_counter.E002"]
 
 
-@pytest.mark.parametrize("path", ["nowhere.middleware", "tests.test_checks.not_callable"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nowhere.middleware",
+        "tests.test_checks.not_callable",
+        "django_counter.middleware.FallbackMiddleware",
+    ],
+)
 def test_a_middleware_that_cannot_be_used_is_an_error(path: str) -> None:
     middleware = ["tests.test_checks.wraps_nothing", path]
     assert found(COUNTERS=default(MIDDLEWARE=middleware)) == ["django_counter.E003"]
 
 
-def test_an_unknown_cache_is_an_error() -> None:
-    for name in ("nowhere", None, ["counters"]):
-        assert found(COUNTERS=default(OPTIONS={"cache": name})) == ["django_counter.E004"]
+@pytest.mark.parametrize("alias", ["nowhere", ["counters"], None])
+def test_an_unknown_cache_is_an_error(alias: Any) -> None:
+    assert found(COUNTERS=default(OPTIONS={"cache": alias})) == ["django_counter.E004"]
 
 
 @pytest.mark.fault("not django-redis")
@@ -183,11 +241,15 @@ def test_sessions_outside_the_caches_are_no_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "counters", [cache("redis://h/1", SOCKET_TIMEOUT=None), {"BACKEND": REDIS, "LOCATION": "bad"}]
+    ("counters", "ids"),
+    [
+        (cache("redis://h/1", SOCKET_TIMEOUT=None), ["django_counter.W004"]),
+        ({"BACKEND": REDIS, "LOCATION": "bad"}, ["django_counter.W004", *E001]),
+    ],
 )
-def test_no_timeout_is_a_warning(counters: dict[str, Any]) -> None:
+def test_no_timeout_is_a_warning(counters: dict[str, Any], ids: list[str]) -> None:
     caches = {"default": cache("redis://h/0"), "counters": counters}
-    assert found(CACHES=caches) == ["django_counter.W004"]
+    assert found(CACHES=caches) == ids
 
 
 def test_a_timeout_may_stand_elsewhere() -> None:

@@ -22,12 +22,13 @@ from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
 from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError
-from django_counter.handler import Counters
+from django_counter.handler import Counters, Definition
 from django_counter.middleware import BufferedMiddleware, CounterMiddleware
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 REDIS = "django_counter.backends.redis.RedisCounter"
 HERE = "tests.test_handler"
+FALLBACK = "django_counter.middleware.FallbackMiddleware"
 
 
 def cache(name: str) -> dict[str, Any]:
@@ -55,6 +56,10 @@ a_value = 5
 
 def as_a_function(next: Counter) -> Counter:
     return Named(next, "function")
+
+
+def failing(next: Counter) -> Counter:
+    raise ValueError("planted-password")
 
 
 def forgetful(next: Counter) -> None:
@@ -320,6 +325,29 @@ def test_a_bad_timeout_is_named(timeout: Any) -> None:
 def test_a_bad_option_is_named_by_the_entry() -> None:
     words = refusal({"BACKEND": MEMORY, "OPTIONS": {"clock": 5}})
     assert words.startswith("COUNTERS['default']: option 'clock' must be a callable")
+
+
+def test_a_cache_that_is_no_alias_is_named_by_the_entry() -> None:
+    words = refusal({"BACKEND": REDIS, "OPTIONS": {"cache": []}})
+    assert words == f"COUNTERS['default']: {REDIS} failed with a TypeError"
+
+
+def test_a_middleware_that_wants_more_is_named() -> None:
+    words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [FALLBACK]})
+    assert words == (
+        f"COUNTERS['default']: the middleware {FALLBACK!r} is called with the next counter alone: "
+        "missing a required argument: 'alias'"
+    )
+
+
+def test_a_middleware_that_fails_is_named_without_its_words() -> None:
+    words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [f"{HERE}.failing"]})
+    assert words.startswith("COUNTERS['default']: middleware <function failing at ")
+    assert words.endswith("> failed with a ValueError")
+
+
+def test_a_callable_whose_arguments_nobody_knows_may_be_a_middleware() -> None:
+    assert Definition("default", middleware=["builtins.type"]).import_middleware() == [type]
 
 
 def test_a_refused_entry_does_not_refuse_another() -> None:

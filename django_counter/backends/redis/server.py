@@ -68,9 +68,10 @@ class Server:
         self._class, self._async_class = KNOWN_CLASSES.get(
             pool.connection_class, (pool.connection_class, None)
         )
-        self.timeout = _seconds(timeout) or options.get("socket_timeout") or DEFAULT_TIMEOUT
+        own = _seconds(timeout, "option 'timeout'")
+        self.timeout = own or self._option(options, "socket_timeout") or DEFAULT_TIMEOUT
         self.confirmation = Confirmation(replicas, self.timeout) if replicas else None
-        connect_timeout = options.get("socket_connect_timeout") or self.timeout
+        connect_timeout = self._option(options, "socket_connect_timeout") or self.timeout
         self._options = connection_options(pool) | {
             "socket_timeout": self.timeout,
             "socket_connect_timeout": min(connect_timeout, self.timeout),
@@ -84,6 +85,10 @@ class Server:
         for name in _FILES & self._options.keys():
             if self._options[name] and not Path(self._options[name]).exists():
                 raise CounterConfigError(f"CACHES[{cache!r}]: {name} names a file that is missing")
+
+    def _option(self, options: dict[str, Any], name: str) -> float | None:
+        """Return seconds that the cache has: 0 is none there, as for django-redis."""
+        return _seconds(options.get(name) or None, f"CACHES[{self._cache!r}]: {name}")
 
     def at(self, node: Address) -> "Server":
         """Return another node of the same cluster."""
@@ -225,7 +230,7 @@ def _without_secrets(cache: str) -> Iterator[None]:
         raise CounterConfigError(f"CACHES[{cache!r}]: LOCATION is not a Redis URL") from None
 
 
-def _seconds(timeout: float | None) -> float | None:
+def _seconds(timeout: float | None, name: str) -> float | None:
     if timeout is None or (isinstance(timeout, int | float) and 0.001 <= timeout < math.inf):
         return timeout
-    raise CounterConfigError(f"option 'timeout' must be at least 0.001 seconds, not {timeout!r}")
+    raise CounterConfigError(f"{name} must be at least 0.001 seconds, not {timeout!r}")
