@@ -19,7 +19,7 @@ from tests.test_docs import ROOT, blocks
 pytest_plugins = ["tests.faults.fixtures"]
 
 PAGE = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
-WAYS = ["one node", "Sentinel", "cluster", "TLS"]
+WAYS = ["one node", "Unix socket", "Sentinel", "cluster", "TLS"]
 SECRET = "planted-secret"
 
 
@@ -46,6 +46,9 @@ def place(request: pytest.FixtureRequest) -> Callable[..., Any]:
         server = request.getfixturevalue
         if way == "one node":
             cache["LOCATION"] = server("valkey").url
+        elif way == "Unix socket":
+            path = str(server("valkey").unix_socket)
+            cache["LOCATION"] = cache["LOCATION"].replace("/run/redis/redis.sock", path)
         elif way == "Sentinel":
             watched = server("watched")
             watched.promote(watched.first)
