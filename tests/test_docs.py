@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from django.test import override_settings
+from django.test import Client, override_settings
+from django.urls import path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -66,6 +67,17 @@ def run(text: str, name: str) -> dict[str, Any]:
 def test_the_code_runs(path: Path) -> None:
     with override_settings(COUNTERS=MEMORY):
         run(path.read_text("utf-8"), str(path))
+
+
+def test_the_operations_of_ninja_answer() -> None:
+    page = ROOT / "docs" / "frameworks.md"
+    with override_settings(COUNTERS=MEMORY):
+        api = run(page.read_text("utf-8"), str(page))["api"]
+        with override_settings(ROOT_URLCONF=(path("api/", api.urls),)):
+            key = {"X-Api-Key": "a-long-secret"}
+            assert Client().get("/api/search?q=a", headers=key).status_code == 200
+            assert Client().get("/api/search?q=a").status_code == 401
+            assert Client().get("/api/report").status_code == 200
 
 
 @each_file
