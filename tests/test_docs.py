@@ -90,6 +90,12 @@ def test_every_block_has_a_known_language(path: Path) -> None:
     assert re.findall(r"^ +(?:>>>|import \w|from \S+ import ).*", FENCE.sub("", text), re.M) == []
 
 
+@each_file
+def test_nothing_is_installed_by_a_name_that_another_project_has(path: Path) -> None:
+    installed = re.findall(r"pip install (?:-\S+ )*(\S+)", path.read_text("utf-8"))
+    assert [what for what in installed if "django-counter" in what] == []
+
+
 # The runner itself.
 
 
