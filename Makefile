@@ -10,7 +10,7 @@ BIN := .venv/bin
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.demo ## Serve the example site (ARGS="--workers 4")
+demo: .venv/.demo ## Serve the example site (ARGS="--port 8001 --workers 4")
 	$(BIN)/python manage.py demo $(ARGS)
 
 test: .venv/.test ## Run the tests; all of them, with coverage, or some (ARGS="-k name")

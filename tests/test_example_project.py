@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -27,7 +27,7 @@ from django_counter.middleware import CounterMiddleware
 from example_project import settings as site_settings
 from example_project.debug import ReportFilter
 from example_project.links.clicks import key
-from example_project.links.management.commands.demo import free_port, gunicorn
+from example_project.links.management.commands.demo import check_free, free_port, gunicorn
 from example_project.links.models import Link
 from example_project.redis_url import next_database
 from tests.servers import ServerProcess, valkey_binary
@@ -476,11 +476,34 @@ def test_without_its_valkey_the_demo_redirects_and_stops(start: Callable[..., De
     assert demo.stop() == 0
 
 
-def test_a_taken_port_ends_the_demo(launch: Callable[..., Demo]) -> None:
-    with socket.create_server((HOST, 0)) as taken:
-        demo = launch(f"--port={taken.getsockname()[1]}")
-        assert demo.process.wait(PATIENCE) == 1
-    assert "The web server ended with exit code 1." in demo.output.read_text()
+def test_a_taken_port_ends_the_demo_and_leaves_the_password_of_the_one_there(
+    start: Callable[..., Demo], launch: Callable[..., Demo], environment: dict[str, str]
+) -> None:
+    def password() -> Any:
+        with closing(sqlite3.connect(environment["EXAMPLE_DATABASE"])) as database:
+            return database.execute("SELECT password FROM auth_user").fetchall()
+
+    first = start()
+    before = password()
+    second = launch(f"--port={first.port}")
+    assert second.process.wait(PATIENCE) == 1
+    assert second.output.read_text() == (
+        f"CommandError: Port {first.port} of {HOST} cannot be had. "
+        'Take another: make demo ARGS="--port 8001"\n'
+    )
+    assert password() == before
+    assert first.stop() == 0
+
+
+def test_a_port_that_is_none_ends_the_demo() -> None:
+    with pytest.raises(CommandError, match=r"Port 65536 of \S+ cannot be had"):
+        check_free(65_536)
+
+
+def test_a_web_server_that_fails_ends_the_demo(launch: Callable[..., Demo]) -> None:
+    demo = launch("--workers=1", GUNICORN_CMD_ARGS="--planted")
+    assert demo.process.wait(PATIENCE) == 1
+    assert "The web server ended with exit code 2." in demo.output.read_text()
     assert demo.descendants() == set()
 
 
@@ -540,7 +563,7 @@ def test_an_argument_that_is_no_positive_number_is_refused(argument: str) -> Non
 
 def refused_demo(environment: dict[str, str]) -> str:
     """Run a demo that does not start; return the one line that it prints."""
-    command = [sys.executable, str(MANAGE), "demo"]
+    command = [sys.executable, str(MANAGE), "demo", f"--port={free_port()}"]
     ended = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )

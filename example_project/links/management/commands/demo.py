@@ -53,6 +53,7 @@ class Command(BaseCommand):
     def handle(self, *, port: int, workers: int | None, **options: Any) -> None:
         for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
+        check_free(port)  # before the password changes, which another demo may have shown
         command = development_server(port) if workers is None else gunicorn(port, workers)
         try:
             self._run(command, port)
@@ -92,6 +93,18 @@ def positive(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise ArgumentTypeError("must be a number above 0")
     return int(text)
+
+
+def check_free(port: int) -> None:
+    """Refuse a port that nothing can listen on."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f'Port {port} of {HOST} cannot be had. Take another: make demo ARGS="--port 8001"'
+        ) from error
 
 
 def development_server(port: int) -> list[str]:
