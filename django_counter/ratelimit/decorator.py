@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterator
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -67,6 +67,11 @@ def rate_limit(
     def decorate(view: View) -> View:
         if view.__module__ == "django.utils.decorators":
             return view  # what method_decorator() looks for attributes with
+        if isinstance(view, FunctionType) and view.__code__.co_varnames[:1] == ("self",):
+            raise TypeError(
+                f"{view.__qualname__} is a method: decorate it with "
+                "@method_decorator(rate_limit(...))"
+            )
         guard = Guard(limit_of(view), identity, cost, on_error, refund_when)
         limited = _alimited if _is_async(view) else _limited
         return cast(View, functools.wraps(view)(limited(view, guard, applies, when, block)))

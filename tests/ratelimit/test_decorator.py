@@ -26,7 +26,7 @@ from django_counter.ratelimit import Decision, RateLimit, rate_limit
 from django_counter.ratelimit.limit import declared
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import MEMORY
-from tests.ratelimit.sites import Site, decisions, done, of_instance, parsed, remaining, requests
+from tests.ratelimit.sites import Site, decisions, done, parsed, remaining, requests
 
 pytest_plugins = ["tests.ratelimit.site_fixtures"]
 pytestmark = [pytest.mark.usefixtures("memory", "forgotten"), pytest.mark.urls(__name__)]
@@ -350,7 +350,7 @@ class TestNames:
                 id="wrapped bound method",
             ),
             pytest.param(Site(None, "").view(), id="local"),
-            pytest.param(of_instance("get", aroot), id="local and asynchronous"),
+            pytest.param(Site(aroot, "").view(), id="local and asynchronous"),
         ],
     )
     def test_a_view_whose_path_is_not_its_own_needs_a_name(self, view: Any) -> None:
@@ -745,6 +745,14 @@ class TestOncePerRequest:
 
 
 class TestMethodDecorator:
+    def test_a_method_without_it_is_refused(self) -> None:
+        with pytest.raises(TypeError, match=r"get is a method: .*@method_decorator\(rate_limit"):
+
+            class Bare(View):
+                @rate_limit("1/h")
+                def get(self, request: HttpRequest) -> HttpResponse:
+                    return HttpResponse()
+
     def test_dispatch_of_a_class(self, site: Site) -> None:
         made = site.class_of(get=done, post=done)
         view = method_decorator(rate_limit("2/h", name=site.name), name="dispatch")(made).as_view()
