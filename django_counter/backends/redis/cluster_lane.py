@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from time import monotonic, sleep
-from typing import Any, NoReturn
+from typing import Any
 
 from redis.exceptions import ClusterDownError
 
@@ -66,8 +66,7 @@ class ClusterLane:
 
     def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
-        if failure := self._learn(self._deadline()):
-            fail_unsent(call, failure)
+        refuse_after(call, self._learn(self._deadline()))
         master, masters = self._topology.numbered(number)
         try:
             return self._lane(master).call(call), masters
@@ -199,8 +198,7 @@ class AsyncClusterLane:
 
     async def call_node(self, number: int, call: Call[Answer]) -> tuple[Answer, int]:
         """See Lane.call_node()."""
-        if failure := await self._learn(self._deadline()):
-            fail_unsent(call, failure)
+        refuse_after(call, await self._learn(self._deadline()))
         master, masters = self._topology.numbered(number)
         try:
             return await self._lane(master).call(call), masters
@@ -291,8 +289,7 @@ class AsyncClusterLane:
 
 def route_of(call: Call[Any], topology: Topology, failure: Exception | None) -> Route:
     """Return the route of a call; fail where learning the topology has failed."""
-    if failure:
-        fail_unsent(call, failure)
+    refuse_after(call, failure)
     return Route(call, topology)
 
 
@@ -306,9 +303,10 @@ def route_or_error(
         return error
 
 
-def fail_unsent(call: Call[Any], failure: Exception) -> NoReturn:
-    """Fail with what a call waited for: a lost reply is not its own."""
-    fail(call._replace(safe=True), failure)
+def refuse_after(call: Call[Any], failure: Exception | None) -> None:
+    """Fail where learning the topology has failed: a lost reply is not that of the call."""
+    if failure:
+        fail(call._replace(safe=True), failure)
 
 
 def call_for_learning(replies: Mapping[Route, Reply | BaseException]) -> bool:
