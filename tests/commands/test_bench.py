@@ -74,6 +74,33 @@ def test_an_outage_ends_it(counter: Counter, monkeypatch: Any, way: tuple[str, .
     assert "gone" in run.err
 
 
+@pytest.mark.parametrize("way", [(), ("--async",)])
+def test_a_server_that_dies_is_told_and_keeps_nothing_for_ever(
+    counter: Counter, raw: redis.Redis, key_prefix: str, monkeypatch: Any, way: tuple[str, ...]
+) -> None:
+    increment = counter.increment
+
+    def dies(key: str) -> int:
+        increment(key)
+        monkeypatch.setattr(counter, "delete", away)
+        raise CounterUnavailable("it has died")
+
+    async def adies(key: str) -> int:
+        return dies(key)
+
+    def away(key: str) -> None:
+        raise CounterUnavailable("it is dead")
+
+    monkeypatch.setattr(counter, "increment", dies)
+    monkeypatch.setattr(counter, "aincrement", adies)
+    run = call("bench", "--seconds", "5", *way)
+    assert run.code == 5
+    assert "it has died" in run.err
+    left = list(raw.scan_iter(f"{key_prefix}:bench:*"))
+    assert len(left) == 2
+    assert all(0 < raw.ttl(name) <= 610 for name in left)
+
+
 def test_a_failure_of_redis_py_is_said_without_its_words(
     counter: Counter, monkeypatch: Any
 ) -> None:

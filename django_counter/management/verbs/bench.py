@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from argparse import ArgumentParser
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +14,7 @@ from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.errors import DRIVER_ERRORS
 from django_counter.backends.redis.peer import adriver_increment, driver_increment
 from django_counter.base import Counter
+from django_counter.exceptions import CounterError
 from django_counter.handler import definition
 from django_counter.management.arguments import add_format, add_using, parse_positive, parse_seconds
 from django_counter.management.console import Console
@@ -24,11 +26,12 @@ from django_counter.management.rows import Column
 HELP = "measure increments here, beside redis-py's own incrby"
 NOTES = """
 For each of the two: operations a second, and the time that one takes, in microseconds. It adds to
-two counters of its own, bench:RANDOM, and deletes them, also after Ctrl-C. The server has less time
-for others meanwhile.
+two counters of its own, bench:RANDOM, and deletes them, also after Ctrl-C; they end by themselves
+in any case. The server has less time for others meanwhile.
 """
 
 TASKS = 100
+MARGIN = 600  # seconds: what it counts in is gone then, whatever becomes of it
 
 
 def _digits(value: float) -> str:
@@ -87,7 +90,10 @@ def run(
 ) -> None:
     plan = _plan(console, using, seconds, threads or (TASKS if asynchronous else 1))
     total = seconds * (2 if plan.cache else 1)
+    keys = (plan.key, f"{plan.key}:redis-py")
     try:
+        for key in keys:
+            plan.counter.set(key, 0, total + MARGIN)  # increments keep this time
         with bar(console, "measuring", unit="s", total=total) as shown:
             if asynchronous:
                 results = asyncio.run(_ameasured(plan, shown.update))
@@ -97,8 +103,9 @@ def run(
         message = f"redis-py failed: {type(error).__name__}. Find out more: 'counter doctor'"
         raise CommandError(message, returncode=UNREACHABLE) from error
     finally:
-        plan.counter.delete(plan.key)
-        plan.counter.delete(f"{plan.key}:redis-py")
+        with suppress(CounterError):  # what ended it is told; these end by themselves
+            for key in keys:
+                plan.counter.delete(key)
     console.rows(COLUMNS, [(client, *result) for client, result in results])
 
 
