@@ -171,6 +171,23 @@ def test_ctrl_c_ends_it_in_a_word(manage: Manage, counter: Counter) -> None:
     assert list(counter.scan("bench:")) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("list",), 0), (("import", "-"), 0), (("doctor",), 0), (("reset", "key"), 2)],
+)
+@pytest.mark.parametrize("stream", [0, 1, 2])
+def test_a_closed_stream_is_an_empty_one(
+    manage: Manage, counter: Counter, words: tuple[str, ...], code: int, stream: int
+) -> None:
+    counter.set("key", 1)
+    with manage.start(*words, preexec_fn=lambda: os.close(stream)) as process:
+        out, err = process.communicate("")
+    assert process.returncode == code
+    assert "Error:" not in err.replace("CommandError:", "")
+    if stream == 0 and code == 0:
+        assert out
+
+
 def test_a_full_disk_is_said(manage: Manage, counter: Counter) -> None:
     counter.set("key", 1)
     with open("/dev/full", "w") as full, manage.start("export", stdout=full) as process:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.core.management.base import DjangoHelpFormatter
+from django.core.management.base import DjangoHelpFormatter, OutputWrapper
 
 from django_counter.exceptions import CounterError, CounterOutcomeUnknown, CounterUnavailable
 from django_counter.management.console import Console
@@ -54,6 +54,9 @@ Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 usage, 
 """
 
 
+STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
+
+
 class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
     """Django's order of options, and texts as they are written."""
 
@@ -82,7 +85,14 @@ class Command(BaseCommand):
                 self._add_django_options(words)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run as a program: Ctrl-C, and a reader of stdout who has gone, end it quietly."""
+        """Run as a program: Ctrl-C, and a reader of stdout who has gone, end it quietly.
+
+        A stream that is closed is one that holds nothing, and takes all.
+        """
+        for name, mode in STREAMS.items():
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until it ends
+                setattr(self, name, OutputWrapper(getattr(sys, name)))
         try:
             super().run_from_argv(argv)
         except KeyboardInterrupt:
