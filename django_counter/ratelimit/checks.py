@@ -6,13 +6,14 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from django_counter.exceptions import CounterConfigError
 from django_counter.handler import counters
 from django_counter.ratelimit.declared import declared_limits
 from django_counter.ratelimit.identity import parse_identity
+from django_counter.ratelimit.middleware import RateLimitMiddleware
 from django_counter.ratelimit.outages import check_on_error
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import DEFAULTS, setting
@@ -32,6 +33,12 @@ def check_rate_limit(**kwargs: Any) -> Iterator[CheckMessage]:
         fault = _fault(name)
         if fault:
             yield Error(f"RATE_LIMIT[{name!r}]: {fault}", hint=hint, id="django_counter.E012")
+    if setting("DEFAULT") and not any(map(_is_rate_limit_middleware, settings.MIDDLEWARE)):
+        yield Warning(
+            "RATE_LIMIT['DEFAULT'] limits nothing: MIDDLEWARE has no RateLimitMiddleware.",
+            hint="Add 'django_counter.ratelimit.RateLimitMiddleware', after authentication.",
+            id="django_counter.W011",
+        )
 
 
 def check_declared_limits(**kwargs: Any) -> Iterator[CheckMessage]:
@@ -59,6 +66,14 @@ def check_declared_limits(**kwargs: Any) -> Iterator[CheckMessage]:
                 hint=f"Set its using= to one of {aliases}.",
                 id="django_counter.E015",
             )
+
+
+def _is_rate_limit_middleware(path: str) -> bool:
+    try:
+        middleware = import_string(path)
+    except ImportError:
+        return False  # which Django itself tells of
+    return isinstance(middleware, type) and issubclass(middleware, RateLimitMiddleware)
 
 
 def _fault(name: str) -> str | None:

@@ -10,7 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from django_counter.ratelimit import Decision, RateLimit, outages, rate_limit
+from django_counter.ratelimit import (
+    Decision,
+    RateLimit,
+    RateLimitMiddleware,
+    outages,
+    rate_limit,
+)
 from django_counter.ratelimit.checks import RULES, check_declared_limits, check_rate_limit
 from django_counter.ratelimit.limit import declared
 from django_counter.ratelimit.settings import DEFAULTS
@@ -62,6 +68,33 @@ def found_in(configured: Any) -> list[CheckMessage]:
         assert message.hint
         assert SECRET not in str(message)
     return messages
+
+
+@pytest.fixture(autouse=True)
+def limited_site(settings: Any) -> None:
+    settings.MIDDLEWARE = ["django_counter.ratelimit.RateLimitMiddleware"]
+
+
+class Heir(RateLimitMiddleware):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("middleware", "ids"),
+    [
+        ([], ["django_counter.W011"]),
+        (["django.middleware.common.CommonMiddleware", "nowhere.M"], ["django_counter.W011"]),
+        (["django_counter.ratelimit.middleware.RateLimitMiddleware"], []),
+        ([f"{__name__}.Heir"], []),
+        ([f"{__name__}.text"], ["django_counter.W011"]),
+    ],
+)
+def test_a_limit_of_the_site_without_the_middleware_is_a_warning(
+    settings: Any, middleware: list[str], ids: list[str]
+) -> None:
+    settings.MIDDLEWARE = middleware
+    assert [each.id for each in found(DEFAULT={"RATE": "5/m"})] == ids
+    assert found(DEFAULT=None) == []
 
 
 def test_no_settings_are_good_ones(settings: Any) -> None:
