@@ -16,6 +16,10 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import path
 
+from django_counter import Budget, Timer
+from django_counter.ratelimit import Decision
+from django_counter.ratelimit.decisions import Standing
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 FILES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
@@ -94,6 +98,21 @@ def test_every_block_has_a_known_language(path: Path) -> None:
 def test_nothing_is_installed_by_a_name_that_another_project_has(path: Path) -> None:
     installed = re.findall(r"pip install (?:-\S+ )*(\S+)", path.read_text("utf-8"))
     assert [what for what in installed if "django-counter" in what] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        ("README.md", Budget),
+        ("README.md", Timer),
+        ("docs/rate-limits.md", Decision),
+        ("docs/rate-limits.md", Standing),
+    ],
+)
+def test_each_field_is_in_a_table(page: str, kind: Any) -> None:
+    rows = re.findall(r"^\|.*", (ROOT / page).read_text("utf-8"), re.M)
+    named = set(re.findall(r"`(\w+)(?:=\w+)?`", "\n".join(rows)))
+    assert set(kind._fields) <= named
 
 
 # The runner itself.
