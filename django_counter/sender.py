@@ -7,7 +7,7 @@ from threading import Thread
 
 
 class Sender:
-    """Call `send` every so many seconds, in a thread that ends once nothing waits.
+    """Call `send` at an interval in seconds, in a thread that ends once nothing waits.
 
     Who has added something looks at `running`, and where that is False calls start(), under `lock`.
     `waits` says whether anything waits; the thread asks it, also under `lock`, after it has made
@@ -46,8 +46,8 @@ class Sender:
                 time.sleep(self._interval)
                 self._send()
                 with self._lock:
-                    self.running = False  # before the look, for who adds in between
+                    self.running = False  # before the look, for a thread that adds in between
                     going_on = self.running = bool(self._waits())
         except BaseException:
-            self.running = False  # who adds next starts another
+            self.running = False  # the thread that adds next starts another
             raise

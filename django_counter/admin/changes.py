@@ -1,4 +1,4 @@
-"""Changes of one counter. Each says in words what it did, for the log and for who made it."""
+"""Changes of one counter. Each says in words what it did, for the log and for whoever made it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is asked of who changes a counter."""
+"""What is asked of anyone who changes a counter."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -22,7 +22,7 @@ class Result(NamedTuple):
 def measure(
     call: Callable[[], object], seconds: float, threads: int, tick: Callable[[float], object]
 ) -> Result:
-    """Call from so many threads at once, for so many seconds."""
+    """Call from that many threads at once, for that many seconds."""
     times = [array("d") for _ in range(threads)]
     errors: list[Exception] = []
     ended = threading.Event()

@@ -22,7 +22,7 @@ def ranked(entries: Iterable[Entry], order: Callable[[Entry], Any]) -> list[Entr
 def first_ranked(
     entries: Iterable[Entry], order: Callable[[Entry], Any], *, count: int
 ) -> list[Entry]:
-    """Return the first so many, each counter once, and never keep many more than these."""
+    """Return the first `count`, each counter once, and never keep many more than these."""
     kept: dict[str, Entry] = {}
     for entry in entries:
         kept[entry.key] = entry

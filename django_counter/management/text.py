@@ -25,7 +25,7 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, columns: int) -> str:
-    """Return what fits into so many columns, the end cut off visibly."""
+    """Return what fits into that many columns, the end cut off visibly."""
     if width(text) <= columns:
         return text
     while text and width(text) > columns - 1:

@@ -214,7 +214,7 @@ def _keys(operations: Sequence[Operation]) -> tuple[str, ...]:
 
 @contextmanager
 def _outcomes(count: int) -> Iterator[list[Any]]:
-    """Yield a list for so many outcomes: one error for all, where it is raised before there are."""
+    """Yield a list for `count` outcomes: one error for all, where it is raised before there are."""
     outcomes: list[Any] = []
     try:
         yield outcomes

@@ -34,9 +34,9 @@ logger = logging.getLogger("django_counter")
 class BufferedMiddleware(CounterMiddleware):
     """Add increments and decrements up in this process, and send them together.
 
-    They are sent every `interval` seconds, by a thread that runs while something waits; by who
-    brings one key more than `max_keys`; by close(); at the end of the process and before it forks.
-    Until then a process that is killed loses them.
+    They are sent every `interval` seconds, by a thread that runs while something waits; by the
+    call that brings one key more than `max_keys`; by close(); at the end of the process and before
+    it forks. Until then a process that is killed loses them.
 
     increment() and decrement() answer with what this process knows without asking: the last sum it
     was told, and its own since. They ask for nothing, but where there is no more room, and then

@@ -144,7 +144,7 @@ class Slice:
 
 
 class Recent:
-    """How many of the recent calls failed, in slices of so many seconds."""
+    """How many of the recent calls failed, in slices of `seconds` each."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -161,7 +161,7 @@ class Recent:
         self._slices[-1].failures += failed
 
     def exceeds(self, calls: int, share: float) -> bool:
-        """Say whether there were so many calls, and such a share of them failed."""
+        """Say whether there were that many calls, and at least that share of them failed."""
         total = sum(each.calls for each in self._slices)
         return total >= calls and sum(each.failures for each in self._slices) >= total * share
 

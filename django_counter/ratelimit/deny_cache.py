@@ -28,7 +28,7 @@ class DenyCache(dict[str, Denial]):
         return decision.later(now - at) if cost >= least and at <= now < until else None
 
     def add(self, identity: str, cost: int, decision: Decision, now: float, seconds: float) -> None:
-        """Remember a denial for so many seconds, at most until a hit may pass."""
+        """Remember a denial for that many seconds, at most until a hit may pass."""
         seconds = min(seconds, decision.retry_after)
         if seconds > 0 and len(identity) <= MAX_IDENTITY and not isinstance(identity, Digest):
             if len(self) >= MAX_DENIALS:

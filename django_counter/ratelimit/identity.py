@@ -47,8 +47,8 @@ def parse_identity(key: str | Identify) -> Identity:
 
     - "ip": the client's address, an IPv6 one by its network.
     - "user": the user's primary key. All who are not logged in share one identity.
-    - "user_or_ip": the user, or the address of who is not logged in.
-    - "session": the key of a session that the server knows. None is created: who has no session
+    - "user_or_ip": the user, or the address of one who is not logged in.
+    - "session": the key of a session that the server knows. None is created: a client without one
       would get a new one, and a new budget, with each request. It is the address instead.
     - "header:X-Api-Key": the value as it is, since keys that differ in case are two keys.
     - "post:username", "get:q": the last value of a form's or a query's field, without white space

@@ -18,7 +18,7 @@ from django_counter.ratelimit.headers import policies, retry_after_seconds
 from django_counter.ratelimit.settings import setting
 
 PROBLEM = "application/problem+json"
-# Of what a client likes equally well, the first: who names no HTML is a program, not a browser.
+# Of what a client likes equally well, the first: a client that names no HTML is no browser.
 TYPES = [PROBLEM, "application/json", "text/html"]
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types"
 STYLESHEET = "django_counter/refusal.css"

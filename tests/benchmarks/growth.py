@@ -98,7 +98,7 @@ async def spread(call: Callable[[int], Awaitable[object]], calls: int, tasks: in
 def growing(
     bench: Bench, wire: Wire, sizes: tuple[int, ...]
 ) -> tuple[dict[int, Rounds], dict[int, Took], Walks]:
-    """Return what a call costs, and how long scans take, with so many counters."""
+    """Return what a call costs, and how long scans take, with that many counters."""
     costs: dict[int, Rounds] = {}
     scans: dict[int, Took] = {}
     walks: Walks = {}

@@ -17,7 +17,7 @@ class Quartiles(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """What is measured: `block` makes so many calls."""
+    """What is measured: `block` makes that many calls."""
 
     name: str
     block: Callable[[int], object]
@@ -59,7 +59,7 @@ def calling(name: str, call: Callable[[], object]) -> Contender:
 def interleave(
     contenders: Sequence[Contender], rounds: int, seconds: float = BLOCK_SECONDS
 ) -> Rounds:
-    """Run blocks of about so many seconds, of all contenders in turn, in a new order each round."""
+    """Run blocks of about `seconds`, of all contenders in turn, in a new order each round."""
     sizes = [_size(contender, seconds) for contender in contenders]
     measured = Rounds()
     for contender in contenders:
@@ -83,7 +83,7 @@ def quartiles(values: Sequence[float]) -> Quartiles:
 
 
 def _size(contender: Contender, seconds: float) -> int:
-    """Return how many calls take about so many seconds. This warms the contender up, too."""
+    """Return how many calls take about that many seconds. This warms the contender up, too."""
     calls = 1
     while True:
         began = time.perf_counter()

@@ -135,7 +135,7 @@ def _pipelined(runner: asyncio.Runner, clients: Clients, level: int) -> Callable
 
 
 def failed(runner: asyncio.Runner, clients: Clients, level: int) -> dict[str, int]:
-    """Return how many fail of one increment in each of so many tasks."""
+    """Return how many fail of one increment in each of that many tasks."""
     increments = clients.increments(level)
     increments[DEFAULT_POOL] = lambda: clients.redis.incrby("redis", 1)
 

@@ -55,7 +55,7 @@ def _text(x: int, y: int, text: str, colour: str, bold: bool) -> str:
 
 
 def watched(manage: Manage, frames: int) -> pyte.Screen:
-    """Return the screen as it is after so many frames."""
+    """Return the screen as it is after that many frames."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
     master, slave = terminal()

@@ -19,7 +19,7 @@ from tests.servers import ServerProcess, free_port, valkey_binary
 TIMEOUT = 0.25  # seconds
 FIRST = 0.3  # seconds that the first request may wait
 OPEN = 0.002  # seconds that one may while the circuit is open
-CALLS = 20  # after so many failures the circuit opens
+CALLS = 20  # after that many failures the circuit opens
 REDIS = "django_redis.cache.RedisCache"
 
 

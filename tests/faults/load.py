@@ -28,7 +28,7 @@ class Load:
         self._threads = [threading.Thread(target=work, args=(n,)) for n in range(THREADS)]
 
     def goes_on(self, calls: int = 500) -> bool:
-        """Say whether so many calls more are answered soon."""
+        """Say whether that many calls more are answered soon."""
         before = len(self._answered)
         return eventually(lambda: len(self._answered) > before + calls)
 

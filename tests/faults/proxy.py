@@ -123,7 +123,7 @@ class Proxy:
             end.close()
 
     def unlucky(self, replies: int) -> bool:
-        """Say whether one of so many replies is to be lost."""
+        """Say whether one of that many replies is to be lost."""
         return self._random.random() > (1 - self.chance) ** replies
 
 

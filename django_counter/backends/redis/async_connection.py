@@ -1,4 +1,4 @@
-"""One connection of an event loop: commands out in batches, replies in to who waits for them."""
+"""One connection of an event loop: commands out in batches, replies in to what waits for them."""
 
 import asyncio
 import select
@@ -18,7 +18,7 @@ from django_counter.backends.redis.connection import (
 )
 from django_counter.backends.redis.errors import replaced, reply_lost
 
-# A packed command, and who waits for its reply until when, by the event loop's time.
+# A packed command, what waits for its reply, and until when by the event loop's time.
 Waiter: TypeAlias = tuple[bytes, asyncio.Future[Reply], float]
 
 
@@ -70,7 +70,7 @@ class AsyncConnection(asyncio.Protocol):
         self._changed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Give each reply to the first who waits; that of one who went is dropped."""
+        """Give each reply to the first that waits; that of one that went is dropped."""
         self._replies.feed(data)
         gets, first = self._replies.gets, self.unanswered.popleft
         try:

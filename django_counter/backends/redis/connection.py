@@ -41,7 +41,7 @@ class Connection(Protocol):
         """Send commands, or raise one of DRIVER_ERRORS: of several, some may be sent then."""
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
-        """Add so many replies to a list, each as it comes; raise one of DRIVER_ERRORS."""
+        """Add that many replies to a list, each as it comes; raise one of DRIVER_ERRORS."""
 
     def stale(self) -> bool:
         """Say whether an idle connection was closed, or has something to read."""

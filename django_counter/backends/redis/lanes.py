@@ -15,7 +15,7 @@ AnyAsyncLane = AsyncLane | AsyncClusterLane | ThreadLane
 
 
 def lanes(cache: str, timeout: float | None, replicas: int = 0) -> tuple[SyncLane, AnyAsyncLane]:
-    """Return the lanes of synchronous and of asynchronous calls that so many replicas confirm."""
+    """Return the lanes of synchronous and of asynchronous calls that `replicas` confirm."""
     pools = seeds_of(cache)
     server = Server(cache, pools[0] if pools else pool_of(cache), timeout, replicas)
     addresses = [_address(cache, pool) for pool in pools]

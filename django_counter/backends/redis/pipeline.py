@@ -92,7 +92,7 @@ class Pipeline:
     async def drain(self) -> None:
         """Wait until all are answered and the last caller has gone."""
         while True:
-            await asyncio.sleep(0)  # who was answered in this turn may ask once more
+            await asyncio.sleep(0)  # a caller that was answered in this turn may ask once more
             waiters = (*self._unsent, *self._unanswered)
             if awaited := [reply for _, reply, _ in waiters if not reply.done()]:
                 await asyncio.wait(awaited)
@@ -130,7 +130,7 @@ class Pipeline:
         return reply
 
     def _schedule(self) -> None:
-        """Flush in the next turn, unless who asks now is alone and can be written at once.
+        """Flush in the next turn, unless the present caller is alone and can be written at once.
 
         Until then, one look at the clock is enough for all who ask.
         """

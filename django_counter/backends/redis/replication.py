@@ -33,7 +33,7 @@ def has_no_wait(error: ResponseError) -> bool:
 
 
 class Confirmation:
-    """That so many replicas have a change, as the reply of a WAIT says."""
+    """That at least `replicas` replicas have a change, as the reply of a WAIT says."""
 
     def __init__(self, replicas: int, timeout: float) -> None:
         self._replicas = replicas
@@ -120,7 +120,7 @@ class ConfirmedAsyncConnection(AsyncConnection):
 
     def write(self, waiters: Sequence[Waiter]) -> None:
         sent: list[Waiter] = []
-        held = []  # who waits, and where the reply is kept until WAIT's
+        held = []  # what waits, and where the reply is kept until WAIT's
         for packed, waiting, deadline in waiters:
             reply = waiting
             if packed != _SLOTS:
@@ -152,7 +152,7 @@ class ConfirmedAsyncConnection(AsyncConnection):
 
 
 def _refused(waiting: asyncio.Future[Reply], reply: asyncio.Future[Reply]) -> None:
-    """Give an error at once to who waits: it needs no confirmation."""
+    """Give an error at once to the call that waits: it needs no confirmation."""
     error = reply.exception()
     if error and not waiting.done():
         waiting.set_exception(error)

@@ -75,7 +75,7 @@ class Sentinels:
 class Discovery:
     """What a connection of an unknown class asks where its master is, in place of redis-py's pool.
 
-    It may ask whenever it connects again, each time for so many seconds.
+    It may ask whenever it connects again, each time for that many seconds.
     """
 
     is_master = True  # a replica's answers are old

@@ -51,7 +51,7 @@ class Place:
     def cut(self, rates: Sequence[Rate], moment: int, kept: int = 1) -> Cut:
         """Return the windows of a moment, in milliseconds since 1970, of always the same rates.
 
-        Their counters are `kept` for so many periods.
+        Their counters are `kept` for that many periods.
         """
         latest = self._latest
         if latest is not None and latest.begin <= moment < latest.end:

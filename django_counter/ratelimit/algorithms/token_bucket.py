@@ -113,7 +113,7 @@ def _bucket(rate: Rate) -> Bucket:
 
 
 def _standing(bucket: Bucket, filling: int, cost: int) -> Standing:
-    """Return where a rate stands whose bucket is full in so many microseconds."""
+    """Return where a rate stands whose bucket is full in that many microseconds."""
     rate, interval, burst, _ = bucket
     room = burst - filling
     wait = max(0, cost * interval - room)
