@@ -22,7 +22,12 @@ from django_counter.admin.listing import Listing
 from django_counter.admin.log import log, log_name, logged
 from django_counter.admin.resetting import reset, to_reset
 from django_counter.arguments import check_key
-from django_counter.exceptions import CounterError, CounterOutcomeUnknown, CounterOverflow
+from django_counter.exceptions import (
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterOverflow,
+    CounterUnavailable,
+)
 from django_counter.handler import DEFAULT_ALIAS, counters
 from django_counter.models import Counter, parse_counter_id
 from django_counter.ratelimit.limit import RateLimit
@@ -49,8 +54,10 @@ def answered(view: "ViewOf[P]") -> "ViewOf[P]":
         try:
             return view(self, request, *args, **kwargs)
         except CounterError as error:
-            context = {"title": "The counters do not answer", "error": error}
-            return self._page(request, "unavailable.html", context, status=503)
+            passes = isinstance(error, CounterUnavailable | CounterOutcomeUnknown)
+            title = "The counters do not answer" if passes else "The counters cannot do this"
+            context = {"title": title, "error": error, "passes": passes}
+            return self._page(request, "failed.html", context, status=503 if passes else 500)
 
     return wrapper
 
@@ -170,7 +177,8 @@ class CounterAdmin(ModelAdmin):
         data = form.cleaned_data
         done = adjusted(obj, data["adjust"]) if data["adjust"] else replaced(obj, data)
         log(request, [(log_name(obj.alias, obj.key), done)], data["reason"])
-        self.message_user(request, f"{obj.key}: {done}.", messages.SUCCESS)
+        # Not the key first: the admin makes the first letter a capital.
+        self.message_user(request, f"Counter {obj.key}: {done}.", messages.SUCCESS)
 
     def log_change(self, request: HttpRequest, obj: Counter, message: Any) -> Any:
         """Leave it to save_model(), which knows the old and the new value."""

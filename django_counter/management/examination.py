@@ -6,6 +6,7 @@ from itertools import islice
 from time import perf_counter
 
 from django.core.checks import WARNING, CheckMessage, Error, run_checks
+from redis.exceptions import AuthenticationError
 
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.checkup import FROM_COMMANDS, FROM_INFORMATION, Finding, check_up
@@ -38,6 +39,8 @@ def examine(alias: str) -> Iterator[Finding]:
         return
     except CounterError as error:
         yield Finding("connection", "problem", str(error), "Mend CACHES, or the server's users.")
+        if isinstance(error.__cause__, AuthenticationError):  # no other command tells more
+            return
     yield _rights(counter)
     yield from _server(alias)
     yield _endless_budgets(counter)

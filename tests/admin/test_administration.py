@@ -94,7 +94,7 @@ def test_a_sum_is_what_the_server_has(behind_a_buffer: Counter) -> None:
 def test_the_log_has_the_values_of_the_server(behind_a_buffer: Counter, log_in: LogIn) -> None:
     client = log_in(*ALL)
     answer = client.post(address(KEY), {"shown": 10, "adjust": 5}, follow=True)
-    assert messages_of(answer) == ["Visits: adjusted by +5, from 10 to 15."]
+    assert messages_of(answer) == ["Counter visits: adjusted by +5, from 10 to 15."]
     assert trail() == [(log_name("default", KEY), "adjusted by +5, from 10 to 15.")]
     assert behind_a_buffer.get(KEY) == 15
 

@@ -54,7 +54,7 @@ def test_any_key_can_be_shown_and_changed(ann: Client, key: str) -> None:
     assert "<script>alert" not in page.text
     assert "<img src=x" not in page.text
     answer = post(ann, key, adjust="2")
-    assert messages_of(answer)[0][1:] == f"{key}: adjusted by +2, from 5 to 7."[1:]
+    assert messages_of(answer) == [f"Counter {key}: adjusted by +2, from 5 to 7."]
     assert ann.get(address(key, "delete")).status_code == 200
     assert ann.get(address(key, "history")).status_code == 200
     assert "<script>alert" not in answer.text + ann.get(ROOT).text
@@ -80,7 +80,7 @@ class TestAdjust:
         answer = post(ann, "visits", adjust=text, reason="a typing error")
         assert counter.entry("visits") == ("visits", value, 100)
         done = f"adjusted by {int(text):+}, from 10 to {value}."
-        assert messages_of(answer) == [f"Visits: {done}"]
+        assert messages_of(answer) == [f"Counter visits: {done}"]
         assert trail() == [(log_name("default", "visits"), f"{done} Reason: a typing error")]
         assert answer.redirect_chain == [(address("visits"), 302)]
 
@@ -127,7 +127,7 @@ class TestSet:
         counter.set("visits", 10, 100)
         answer = post(ann, "visits", set_to="7", reason="agreed")
         assert counter.entry("visits") == ("visits", 7, 100)
-        assert messages_of(answer) == ["Visits: set from 10 to 7."]
+        assert messages_of(answer) == ["Counter visits: set from 10 to 7."]
         assert trail() == [(log_name("default", "visits"), "set from 10 to 7. Reason: agreed")]
 
     def test_it_sets_0(self, ann: Client) -> None:
@@ -358,7 +358,9 @@ def test_a_page_says_that_there_is_something_else(
 ) -> None:
     errors["entry"] = CounterTypeError("what is stored is not a counter")
     answer = ann.get(address("visits"))
-    assert answer.status_code == 503
+    assert answer.status_code == 500
+    assert "The counters cannot do this" in answer.text
+    assert "Try again" not in answer.text
     assert "what is stored is not a counter." in answer.text
 
 

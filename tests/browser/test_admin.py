@@ -71,7 +71,7 @@ def test_an_operator_puts_a_counter_right(
         page.set_viewport_size(TALL)
         shoot(page, "admin-counter")
     page.get_by_role("button", name="Save").click()
-    expect(said(page)).to_have_text("Credits:ann: adjusted by +5, from 3 to 8.")
+    expect(said(page)).to_have_text("Counter credits:ann: adjusted by +5, from 3 to 8.")
     page.get_by_label("Set to").fill("20")
     site.counters.decrby("links:credits:ann", 2)  # somebody else, meanwhile
     page.get_by_role("button", name="Save").click()
@@ -81,7 +81,7 @@ def test_an_operator_puts_a_counter_right(
         shoot(page, "admin-conflict")
     page.get_by_label("Set to").fill("20")
     page.get_by_role("button", name="Save").click()
-    expect(said(page)).to_have_text("Credits:ann: set from 6 to 20.")
+    expect(said(page)).to_have_text("Counter credits:ann: set from 6 to 20.")
     assert site.counters.get("links:credits:ann") == "20"
     assert site.counters.ttl("links:credits:ann") > 2000
     page.get_by_role("link", name="History").click()

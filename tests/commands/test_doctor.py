@@ -234,6 +234,7 @@ def test_a_wrong_password_is_a_problem_and_not_shown(
     assert run.code == 4
     assert each["connection"]["status"] == "problem"
     assert "credentials" in each["connection"]["found"]
+    assert list(each)[-1] == "connection", "nothing is said of what nobody could look at"
     assert "planted-secret" not in run.out + run.err
 
 
