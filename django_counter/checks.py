@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
 from redis.connection import parse_url
@@ -64,7 +63,7 @@ def _check_values(each: Definition) -> Iterator[CheckMessage]:
     """Let the backend itself refuse its options and what it is to connect with."""
     try:
         each.build().close()
-    except ImproperlyConfigured as error:
+    except CounterConfigError as error:
         yield Error(str(error), hint="See the settings in the README.", id="django_counter.E001")
 
 

@@ -9,6 +9,7 @@ from threading import RLock
 from typing import Any, TypeAlias, cast
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
@@ -97,7 +98,7 @@ class Definition:
     def _in_error(self, maker: str) -> Iterator[None]:
         try:
             yield
-        except CounterConfigError as error:
+        except ImproperlyConfigured as error:  # a CounterConfigError, or one of django-redis
             raise self.error(str(error)) from error
         except (TypeError, ValueError) as error:  # whose text may hold parts of a password
             raise self.error(f"{maker} failed with a {type(error).__name__}") from error

@@ -332,6 +332,14 @@ def test_a_cache_that_is_no_alias_is_named_by_the_entry() -> None:
     assert words == f"COUNTERS['default']: {REDIS} failed with a TypeError"
 
 
+def test_what_django_redis_refuses_is_named_by_the_entry() -> None:
+    refused = cache("refused")
+    refused["OPTIONS"]["SOCKET_TIMEOUT"] = "0.25"
+    with override_settings(CACHES={"default": refused}):
+        words = refusal({"BACKEND": REDIS})
+    assert words == "COUNTERS['default']: Socket timeout should be float or integer"
+
+
 def test_a_middleware_that_wants_more_is_named() -> None:
     words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [FALLBACK]})
     assert words == (
