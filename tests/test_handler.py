@@ -329,7 +329,17 @@ def test_a_bad_option_is_named_by_the_entry() -> None:
 
 def test_a_cache_that_is_no_alias_is_named_by_the_entry() -> None:
     words = refusal({"BACKEND": REDIS, "OPTIONS": {"cache": []}})
-    assert words == f"COUNTERS['default']: {REDIS} failed with a TypeError"
+    assert words == "COUNTERS['default']: CACHES has no cache []"
+
+
+def broken(following: Counter) -> Counter:
+    raise ValueError("not this password: planted")
+
+
+def test_an_error_that_may_show_a_password_is_named_by_its_type() -> None:
+    words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [f"{__name__}.broken"]})
+    assert "broken" in words
+    assert words.endswith(" failed with a ValueError")
 
 
 def test_what_django_redis_refuses_is_named_by_the_entry() -> None:
@@ -337,7 +347,9 @@ def test_what_django_redis_refuses_is_named_by_the_entry() -> None:
     refused["OPTIONS"]["SOCKET_TIMEOUT"] = "0.25"
     with override_settings(CACHES={"default": refused}):
         words = refusal({"BACKEND": REDIS})
-    assert words == "COUNTERS['default']: Socket timeout should be float or integer"
+    assert words == (
+        "COUNTERS['default']: CACHES['default']: Socket timeout should be float or integer"
+    )
 
 
 def test_a_middleware_that_wants_more_is_named() -> None:

@@ -6,10 +6,15 @@ from itertools import islice
 from time import perf_counter
 
 from django.core.checks import WARNING, CheckMessage, Error, run_checks
-from redis.exceptions import AuthenticationError
 
 from django_counter.backends.redis import RedisCounter
-from django_counter.backends.redis.checkup import FROM_COMMANDS, FROM_INFORMATION, Finding, check_up
+from django_counter.backends.redis.checkup import (
+    FROM_COMMANDS,
+    FROM_INFORMATION,
+    Finding,
+    check_up,
+    refuses_credentials,
+)
 from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
 from django_counter.handler import counters, definition
@@ -39,7 +44,7 @@ def examine(alias: str) -> Iterator[Finding]:
         return
     except CounterError as error:
         yield Finding("connection", "problem", str(error), "Mend CACHES, or the server's users.")
-        if isinstance(error.__cause__, AuthenticationError):  # no other command tells more
+        if refuses_credentials(error):  # no other command tells more
             return
     yield _rights(counter)
     yield from _server(alias)
