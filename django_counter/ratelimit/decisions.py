@@ -19,7 +19,7 @@ class Standing(NamedTuple):
         rate, remaining, reset_after, retry_after = self
         reset_after = reset_after - seconds if reset_after > seconds else 0.0
         retry_after = retry_after - seconds if retry_after > seconds else 0.0
-        return Standing(rate, remaining, reset_after, retry_after)
+        return new(Standing, (rate, remaining, reset_after, retry_after))
 
     def refunded(self, cost: int) -> "Standing":
         """See Decision.refunded()."""
@@ -43,20 +43,14 @@ class Decision(NamedTuple):
     def later(self, seconds: float) -> "Decision":
         """Return the decision as it stands some seconds later, if nothing was drawn since."""
         allowed, limit, remaining, reset_after, retry_after, name, identity, at, each, why = self
-        return Decision(
-            allowed,
-            limit,
-            remaining,
-            reset_after - seconds if reset_after > seconds else 0.0,
-            retry_after - seconds if retry_after > seconds else 0.0,
-            name,
-            identity,
-            at,
-            (each[0].later(seconds),)
-            if len(each) == 1
-            else tuple([standing.later(seconds) for standing in each]),
-            why,
-        )
+        reset_after = reset_after - seconds if reset_after > seconds else 0.0
+        retry_after = retry_after - seconds if retry_after > seconds else 0.0
+        if len(each) == 1:
+            each = (each[0].later(seconds),)
+        else:
+            each = tuple([standing.later(seconds) for standing in each])
+        fields = allowed, limit, remaining, reset_after, retry_after, name, identity, at, each, why
+        return new(Decision, fields)
 
     def refunded(self, cost: int) -> "Decision":
         """Return the decision with a cost given back."""

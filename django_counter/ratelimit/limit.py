@@ -24,7 +24,7 @@ from django_counter.ratelimit.deny_cache import MAX_IDENTITY, DenyCache
 from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import current
-from django_counter.ratelimit.statistics import statistics
+from django_counter.ratelimit.statistics import Minute, statistics
 from django_counter.values import Entry
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -74,6 +74,7 @@ class RateLimit:
         self._algorithm = ALGORITHMS[algorithm](self.rates)
         self._denials = DenyCache()
         self._places: dict[str, Place] = {}  # of the latest identities: they come again
+        self._minute = Minute(0)
         self._declare()
 
     def __repr__(self) -> str:
@@ -205,7 +206,7 @@ class RateLimit:
             denial = self._denials.known(identity, cost, now)
             if denial is not None:
                 if settings.statistics and self.counted:
-                    statistics.add(self.using, denial, now)
+                    self._count(denial, now)
                 return denial
         if type(identity) is str and (place := self._places.get(identity)):
             return place
@@ -239,8 +240,18 @@ class RateLimit:
         if settings.deny_cache and not decision.allowed:
             self._denials.add(identity, cost, decision, now, settings.deny_cache)
         if settings.statistics and self.counted:
-            statistics.add(self.using, decision, now)
+            self._count(decision, now)
         return decision
+
+    def _count(self, decision: Decision, now: float) -> None:
+        minute = self._minute
+        if not minute.begin <= now < minute.end:
+            minute = self._minute = statistics.minute(self.using, self.name, now)
+        if decision.allowed:
+            minute.allow()
+        else:
+            minute.deny()
+            statistics.deny(self.using, self.name, decision.identity)
 
     def _look(self, place: Place, entries: list[Entry | None], now: float) -> Decision:
         values = [entry and entry.value for entry in entries]

@@ -4,6 +4,7 @@ They are added up in each process, and sent about once a second by a thread of i
 """
 
 import atexit
+import itertools
 import logging
 import os
 from collections import Counter as Tally
@@ -23,7 +24,6 @@ from django_counter.exceptions import (
 )
 from django_counter.handler import counters
 from django_counter.rare_log import RareLog
-from django_counter.ratelimit.decisions import Decision
 from django_counter.sender import Sender
 
 PREFIX = "statistics:"
@@ -31,8 +31,8 @@ INTERVAL = 1.0  # seconds between two batches
 LOG_INTERVAL = 60.0  # seconds
 MINUTES_TTL = 3900  # seconds: an hour, and some minutes to spare
 IDENTITIES_TTL = 3600  # seconds, from the first denial of an identity
-MAX_DECIDED = 100  # decisions that wait to be added up: more would leave the caches
-MAX_MINUTES = 10_000  # that wait in a process: more are left out
+MAX_DENIED = 100  # denials that wait to be added up by identity: more would leave the caches
+MAX_MINUTES = 10_000  # of limits, that a process counts: more are left out
 MAX_IDENTITIES = 1_000  # that a process tells apart in a batch...
 MAX_SENT_IDENTITIES = 100  # ...and that it sends: those denied most
 
@@ -42,9 +42,9 @@ Place: TypeAlias = tuple[Any, ...]  # an alias, and what minute_key() or identit
 Sums: TypeAlias = dict[Place, int]
 
 
-def minute_key(name: str, allowed: bool, minute: float) -> str:
+def minute_key(name: str, allowed: bool, minute: int) -> str:
     """Return the key of the hits of a limit in a minute, which is counted from 1970."""
-    return f"{PREFIX}{{{name}}}:{'allowed' if allowed else 'denied'}:{minute:.0f}"
+    return f"{PREFIX}{{{name}}}:{'allowed' if allowed else 'denied'}:{minute}"
 
 
 def identity_key(name: str, identity: str) -> str:
@@ -55,11 +55,40 @@ def identity_key(name: str, identity: str) -> str:
     return f"{PREFIX}{{{name}}}:identity:{identity}"
 
 
+class Count:
+    """A number that threads add 1 to without a lock: a step of itertools.count is never halved."""
+
+    def __init__(self) -> None:
+        self.add = itertools.count().__next__
+        self._seen = 0
+
+    def new(self) -> int:
+        """Return how often 1 was added since the last look. One thread looks at a time."""
+        added = self.add() - self._seen  # a look adds, too
+        self._seen += added + 1
+        return added
+
+
+class Minute:
+    """What counts the hits of a limit from `begin` until `end`, in seconds since 1970.
+
+    It may end at any time: where it is idle, or has nobody to send it.
+    """
+
+    __slots__ = ("allow", "allowed", "begin", "denied", "deny", "end")
+
+    def __init__(self, number: int) -> None:
+        self.begin = self.end = 60 * number
+        self.allowed, self.denied = Count(), Count()
+        self.allow, self.deny = self.allowed.add, self.denied.add
+
+
 class Statistics:
-    """The decisions of this process that were not sent yet."""
+    """The hits of this process that were not sent yet."""
 
     def __init__(self) -> None:
         self._registered = False
+        self._minutes: dict[tuple[str, str, int], Minute] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -70,20 +99,35 @@ class Statistics:
         self._empty()
 
     def _empty(self) -> None:
-        # Adding up is left to whoever finds many: a hit is between two waits, when code is slow.
-        self._decided: deque[tuple[str, Decision, float]] = deque()
-        self._minutes: Sums = {}
+        for minute in self._minutes.values():  # limits have them
+            minute.end = minute.begin
+        self._minutes = {}
+        self._denied: deque[tuple[str, str, str]] = deque()
+        self._sums: Sums = {}
         self._identities: Sums = {}
 
-    def add(self, alias: str, decision: Decision, now: float) -> None:
-        """Count a decision, made `now`, in seconds since 1970. It is sent to the alias later."""
-        decided = self._decided
-        decided.append((alias, decision, now))
-        if len(decided) >= MAX_DECIDED or not self._sender.running:
+    def minute(self, alias: str, name: str, now: float) -> Minute:
+        """Return what counts the hits of a limit now, in seconds since 1970, and sends them later.
+
+        A hit asks for it where the one before has ended: else counting it is one step of C.
+        """
+        number = int(now // 60)
+        with self._lock:
+            minute = self._minutes.get((alias, name, number)) or Minute(number)
+            if len(self._minutes) < MAX_MINUTES:
+                self._minutes[alias, name, number] = minute
+            if not self._sender.running:
+                self._start()
+            if self._sender.running:
+                minute.end = minute.begin + 60
+        return minute
+
+    def deny(self, alias: str, name: str, identity: str) -> None:
+        """Count a denied hit of an identity, a digest, beside that of its minute."""
+        self._denied.append((alias, name, identity))
+        if len(self._denied) >= MAX_DENIED:
             with self._lock:
-                self._add_up()
-                if not self._sender.running:
-                    self._start()
+                self._add_up_denied()
 
     def send(self) -> None:
         """Send what was added up.
@@ -93,14 +137,14 @@ class Statistics:
         with self._sending:
             with self._lock:
                 self._add_up()
-                minutes, identities = self._minutes, self._identities
-                self._minutes, self._identities = {}, {}
+                sums, identities = self._sums, self._identities
+                self._sums, self._identities = {}, {}
             most = nlargest(MAX_SENT_IDENTITIES, identities.items(), key=itemgetter(1))
             away: set[str] = set()
-            kept = self._send(minutes.items(), minute_key, MINUTES_TTL, away)
+            kept = self._send(sums.items(), minute_key, MINUTES_TTL, away)
             kept_identities = self._send(most, identity_key, IDENTITIES_TTL, away)
             with self._lock:
-                _merge(self._minutes, kept, MAX_MINUTES)
+                _merge(self._sums, kept, MAX_MINUTES)
                 _merge(self._identities, kept_identities, MAX_IDENTITIES)
 
     def forget(self) -> None:
@@ -109,14 +153,21 @@ class Statistics:
             self._empty()
 
     def _add_up(self) -> None:
-        decided = []
+        for (alias, name, number), minute in list(self._minutes.items()):
+            counts = {True: minute.allowed.new(), False: minute.denied.new()}
+            new = {(alias, name, allowed, number): hits for allowed, hits in counts.items() if hits}
+            _merge(self._sums, new, MAX_MINUTES)
+            if not new:
+                if minute.end == minute.begin:  # it ended a look ago: nobody has it any more
+                    del self._minutes[alias, name, number]
+                minute.end = minute.begin
+        self._add_up_denied()
+
+    def _add_up_denied(self) -> None:
+        denied = []
         with suppress(IndexError):  # not by its length: a signal handler may empty it meanwhile
             while True:
-                decided.append(self._decided.popleft())
-        # Counted first, in C, and then put to what waits: many decisions, and few that differ.
-        hits = [(alias, hit.name, hit.allowed, now // 60) for alias, hit, now in decided]
-        denied = [(alias, hit.name, hit.identity) for alias, hit, _ in decided if not hit.allowed]
-        _merge(self._minutes, Tally(hits), MAX_MINUTES)
+                denied.append(self._denied.popleft())
         _merge(self._identities, Tally(denied), MAX_IDENTITIES)
 
     def _send(
@@ -157,7 +208,7 @@ class Statistics:
             self._log.error("Statistics wait for a thread: %s", error)
 
     def _waits(self) -> bool:
-        return bool(self._decided or self._minutes or self._identities)
+        return bool(self._minutes or self._sums or self._denied or self._identities)
 
 
 def _failures(alias: str, values: dict[str, int], ttl: float) -> dict[str, CounterError]:

@@ -25,7 +25,7 @@ from django_counter import (
     counters,
 )
 from django_counter.middleware import CounterMiddleware
-from django_counter.ratelimit import Decision, RateLimit, outages
+from django_counter.ratelimit import RateLimit, outages
 from django_counter.ratelimit import statistics as module
 from django_counter.ratelimit.digests import digest
 from django_counter.ratelimit.statistics import Statistics, identity_key, minute_key
@@ -66,6 +66,7 @@ def statistics(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statis
     on = {"STATISTICS": True}
     with override_settings(COUNTERS={"default": entry, "other": entry}, RATE_LIMIT=on):
         yield statistics
+        statistics.forget()
     outage.clear()
     asked.clear()
 
@@ -343,23 +344,32 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Statistics]:
     outage.clear()
 
 
-def decision_on(name: str) -> Decision:
-    return RateLimit("1/h", name=name).whole("a")
-
-
 def test_a_thread_sends_what_comes_and_goes_on(running: Statistics, name: str) -> None:
     for number in (1, 2):
-        running.add("default", decision_on(name), 0.0)
+        running.minute("default", name, 0.0).allow()
         wait_until(lambda number=number: counter.get(minute_key(name, True, 0)) == number)
 
 
 def test_the_thread_tries_again_by_itself(running: Statistics, name: str) -> None:
     outage.append(CounterUnavailable("away"))
     asked.clear()
-    running.add("default", decision_on(name), 0.0)
+    running.minute("default", name, 0.0).allow()
     wait_until(lambda: len(asked) > 2)
     outage.clear()
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 1)
+
+
+def test_the_thread_ends_when_no_more_comes_and_comes_again(
+    running: Statistics, clock: Clock, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_counter.ratelimit.limit.statistics", running)
+    limit = RateLimit("100/h", name=name)
+    with override_settings(RATE_LIMIT={"STATISTICS": True}):
+        for _ in range(3):
+            limit.hit("a")
+            assert running._sender.running
+            wait_until(lambda: not running._sender.running)
+    assert counter.get(minute_key(name, True, minute(clock))) == 3
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -368,12 +378,12 @@ def test_a_thread_that_breaks_is_followed_by_another(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(running._sender, "_send", lambda: 1 // 0)
-        running.add("default", decision_on(name), 0.0)
+        running.minute("default", name, 0.0).allow()
         for thread in threading.enumerate():
             if thread.name == "django_counter statistics":
                 thread.join(PATIENCE)
     assert not running._sender.running
-    running.add("default", decision_on(name), 0.0)
+    running.minute("default", name, 0.0).allow()
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 2)
 
 
@@ -388,9 +398,9 @@ def test_without_a_thread_a_hit_is_decided_all_the_same(
 
     with monkeypatch.context() as patched:
         patched.setattr(Thread, "start", refuse)
-        running.add("default", decision_on(name), 0.0)
+        running.minute("default", name, 0.0).allow()
     assert "can't start new thread" in caplog.text
-    running.add("default", decision_on(name), 0.0)
+    running.minute("default", name, 0.0).allow()
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 2)
 
 
