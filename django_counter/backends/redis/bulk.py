@@ -102,10 +102,9 @@ def _ascii(prefix: str, keys: Sequence[str]) -> bool:
 
 def _starts(before: str, prefix: str, keys: Sequence[str]) -> list[str]:
     """Return what stands before each key, from the end of the word before it on."""
-    starts = {
-        length: f"{before}\r\n${len(prefix) + length}\r\n{prefix}" for length in {*map(len, keys)}
-    }
-    return list(map(starts.__getitem__, map(len, keys)))
+    lengths = list(map(len, keys))
+    starts = {each: f"{before}\r\n${len(prefix) + each}\r\n{prefix}" for each in {*lengths}}
+    return list(map(starts.__getitem__, lengths))
 
 
 def _joined(*columns: Sequence[str]) -> str:
