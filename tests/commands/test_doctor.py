@@ -259,6 +259,18 @@ def test_rights_that_are_missing_are_named(
     assert each["clock"]["found"] == "cannot tell: no right to TIME"
 
 
+def test_without_the_right_to_read_the_other_rights_are_told(
+    settings: Any, server: ServerProcess, client: redis.Redis
+) -> None:
+    commands = ["+@all", "-get"]
+    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
+    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    _, each = findings()
+    assert each["connection"]["status"] == "problem"
+    assert "ACL does not let" in each["connection"]["found"]
+    assert "get" in each["rights"]["found"]
+
+
 @pytest.mark.parametrize(
     "refused",
     [
