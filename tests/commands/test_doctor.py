@@ -64,6 +64,15 @@ def use(settings: Any, url: str, **options: str) -> None:
     settings.RATE_LIMIT = {}
 
 
+def use_restricted(
+    settings: Any, server: ServerProcess, client: redis.Redis, *refused: str
+) -> None:
+    """Use a server as a user who may do all but some commands."""
+    commands = ["+@all", *refused]
+    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
+    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+
+
 def findings(*words: str) -> tuple[Run, dict[str, Any]]:
     run = call("doctor", "--format", "json", *words)
     return run, {each["check"]: each for each in json.loads(run.out)}
@@ -241,14 +250,7 @@ def test_a_wrong_password_is_a_problem_and_not_shown(
 def test_rights_that_are_missing_are_named(
     settings: Any, server: ServerProcess, client: redis.Redis
 ) -> None:
-    client.acl_setuser(
-        "app",
-        enabled=True,
-        nopass=True,
-        keys=["*"],
-        commands=["+@all", "-incrby", "-info", "-time"],
-    )
-    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    use_restricted(settings, server, client, "-incrby", "-info", "-time")
     run, each = findings()
     assert run.code == 4
     assert each["rights"]["status"] == "problem"
@@ -262,9 +264,7 @@ def test_rights_that_are_missing_are_named(
 def test_without_the_right_to_read_the_other_rights_are_told(
     settings: Any, server: ServerProcess, client: redis.Redis
 ) -> None:
-    commands = ["+@all", "-get"]
-    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
-    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    use_restricted(settings, server, client, "-get")
     _, each = findings()
     assert each["connection"]["status"] == "problem"
     assert "ACL does not let" in each["connection"]["found"]
@@ -285,8 +285,7 @@ def test_without_the_right_to_read_the_other_rights_are_told(
 def test_whatever_it_may_not_do_it_leaves_nothing_without_a_ttl(
     settings: Any, server: ServerProcess, client: redis.Redis, refused: list[str]
 ) -> None:
-    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=["+@all", *refused])
-    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    use_restricted(settings, server, client, *refused)
     status, words, _ = found("rights")
     assert status == "problem"
     assert "delete" in words
@@ -296,18 +295,14 @@ def test_whatever_it_may_not_do_it_leaves_nothing_without_a_ttl(
 def test_what_was_not_tried_is_said(
     settings: Any, server: ServerProcess, client: redis.Redis
 ) -> None:
-    commands = ["+@all", "-set", "-evalsha", "-eval"]
-    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
-    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    use_restricted(settings, server, client, "-set", "-evalsha", "-eval")
     assert "not tried: increment, decrement" in found("rights")[1]
 
 
 def test_without_the_right_to_scan_the_ttls_cannot_be_told(
     settings: Any, server: ServerProcess, client: redis.Redis
 ) -> None:
-    commands = ["+@all", "-scan"]
-    client.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=commands)
-    use(settings, server.url.replace("//", "//app@"), PASSWORD="any")
+    use_restricted(settings, server, client, "-scan")
     assert found("ttl")[1].startswith("cannot tell: scan")
 
 
