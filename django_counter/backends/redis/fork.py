@@ -11,19 +11,16 @@ class ProcessId:
     """A mark where the kernel wipes none: what it costs is a system call each time."""
 
     def __init__(self) -> None:
-        self._process = 0
+        self._process = os.getpid()
 
     def __getitem__(self, index: int) -> int:
         return int(self._process == os.getpid())
 
-    def __setitem__(self, index: int, value: int) -> None:
-        self._process = os.getpid()
-
 
 def fork_mark() -> mmap.mmap | ProcessId:
-    """Return a mark: `mark[0] = 1` sets it for this process, and in one forked off it is 0.
+    """Return a mark: `mark[0]` is 1 in this process, and 0 in one that is forked off.
 
-    However it was forked: a server that is written in C runs no hook of Python's.
+    However it is forked: a server that is written in C runs no hook of Python's.
     """
     if sys.platform == "linux":
         page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -32,5 +29,6 @@ def fork_mark() -> mmap.mmap | ProcessId:
         except OSError:  # a kernel that cannot
             page.close()
         else:
+            page[0] = 1
             return page
     return ProcessId()

@@ -40,7 +40,6 @@ class Lane:
         self._server = server
         self._idle: deque[Connection] = deque()
         self._mark = fork_mark()
-        self._mark[0] = 1
 
     def call(self, call: Call[Answer]) -> Answer:
         """Return the answer; raise a CounterError. What may have been applied is not sent again."""
@@ -174,7 +173,7 @@ class Lane:
         """Return an idle connection, dropping those that the server has closed meanwhile."""
         if not self._mark[0]:  # a fork: these connections are the parent's
             self._idle = deque()
-            self._mark[0] = 1
+            self._mark = fork_mark()
         now = monotonic()
         while True:
             try:
