@@ -60,7 +60,7 @@ class Guard:
         counted = self._counted(decisions, identity) if decisions else None
         if counted:
             return counted
-        cost = self.cost if isinstance(self.cost, int) else self._cost_of(request)
+        cost = self.cost if isinstance(self.cost, int) else self._possible(self.cost(request))
         decision = outages.hit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             rate_limited.send_robust(
@@ -79,7 +79,7 @@ class Guard:
         if isinstance(self.cost, int):
             cost = self.cost
         else:
-            cost = await sync_to_async(self._cost_of)(request)
+            cost = self._possible(await sync_to_async(self.cost)(request))
         decision = await outages.ahit(self.limit, identity, cost, self.on_error)
         if not decision.allowed:
             await rate_limited.asend_robust(
@@ -114,8 +114,8 @@ class Guard:
                 return Hit(decision, decisions, identity, 0)
         return None
 
-    def _cost_of(self, request: HttpRequest) -> int:
-        cost = self.cost(request) if callable(self.cost) else self.cost
+    def _possible(self, cost: int) -> int:
+        """Return the cost that a function found; refuse one that can never be allowed."""
         if isinstance(cost, int) and cost > self.limit.largest_cost:
             raise BadRequest(f"a cost of {cost} can never be allowed by {self.limit!r}")
         return cost

@@ -248,9 +248,9 @@ class RateLimit:
         if not minute.begin <= now < minute.end:
             minute = self._minute = statistics.minute(self.using, self.name, now)
         if decision.allowed:
-            minute.allow()
+            minute.allowed.add()
         else:
-            minute.deny()
+            minute.denied.add()
             statistics.deny(self.using, self.name, decision.identity)
 
     def _look(self, place: Place, entries: list[Entry | None], now: float) -> Decision:

@@ -75,12 +75,11 @@ class Minute:
     It may end at any time: where it is idle, or has nobody to send it.
     """
 
-    __slots__ = ("allow", "allowed", "begin", "denied", "deny", "end")
+    __slots__ = ("allowed", "begin", "denied", "end")
 
     def __init__(self, number: int) -> None:
         self.begin = self.end = 60 * number
         self.allowed, self.denied = Count(), Count()
-        self.allow, self.deny = self.allowed.add, self.denied.add
 
 
 class Statistics:

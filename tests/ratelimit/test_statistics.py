@@ -346,14 +346,14 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Statistics]:
 
 def test_a_thread_sends_what_comes_and_goes_on(running: Statistics, name: str) -> None:
     for number in (1, 2):
-        running.minute("default", name, 0.0).allow()
+        running.minute("default", name, 0.0).allowed.add()
         wait_until(lambda number=number: counter.get(minute_key(name, True, 0)) == number)
 
 
 def test_the_thread_tries_again_by_itself(running: Statistics, name: str) -> None:
     outage.append(CounterUnavailable("away"))
     asked.clear()
-    running.minute("default", name, 0.0).allow()
+    running.minute("default", name, 0.0).allowed.add()
     wait_until(lambda: len(asked) > 2)
     outage.clear()
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 1)
@@ -378,12 +378,12 @@ def test_a_thread_that_breaks_is_followed_by_another(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(running._sender, "_send", lambda: 1 // 0)
-        running.minute("default", name, 0.0).allow()
+        running.minute("default", name, 0.0).allowed.add()
         for thread in threading.enumerate():
             if thread.name == "django_counter statistics":
                 thread.join(PATIENCE)
     assert not running._sender.running
-    running.minute("default", name, 0.0).allow()
+    running.minute("default", name, 0.0).allowed.add()
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 2)
 
 
@@ -398,9 +398,9 @@ def test_without_a_thread_a_hit_is_decided_all_the_same(
 
     with monkeypatch.context() as patched:
         patched.setattr(Thread, "start", refuse)
-        running.minute("default", name, 0.0).allow()
+        running.minute("default", name, 0.0).allowed.add()
     assert "can't start new thread" in caplog.text
-    running.minute("default", name, 0.0).allow()
+    running.minute("default", name, 0.0).allowed.add()
     wait_until(lambda: counter.get(minute_key(name, True, 0)) == 2)
 
 

@@ -562,12 +562,10 @@ def _answered(
 
 
 def _decremented(reply: Reply, key: str) -> DecrementResult:
-    if type(reply) is not list:  # see draw.lua
-        return DecrementResult(int(reply), True, type(reply) is int)
-    drawn, left = reply
-    if left == b"":
+    if type(reply) is list and reply[1] == b"":
         return DecrementResult(0, existed=False, success=False)
-    return DecrementResult(int(left), existed=True, success=drawn == 1)
+    [result] = _taken(reply, key)
+    return result
 
 
 def _taken(reply: Reply, key: str) -> list[DecrementResult]:
