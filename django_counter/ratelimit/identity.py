@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest, ImproperlyConfigured
 from django.http import HttpRequest, UnreadablePostError
+from django.http.request import HttpHeaders
 from django.utils.functional import LazyObject
 
 from django_counter.ratelimit.addresses import client_address, client_of
@@ -177,7 +178,9 @@ def _of_session(request: HttpRequest) -> str:
 
 
 def _header(name: str, request: HttpRequest) -> str:
-    return _of_field("header", name.lower(), request.headers.get(name, "").strip(), request)
+    # Of request.headers, only how it names them in META: to make it is to go through all of META.
+    value = request.META.get(HttpHeaders.to_wsgi_name(name), "").strip()
+    return _of_field("header", name.lower(), value, request)
 
 
 def _post(name: str, request: HttpRequest) -> str:
