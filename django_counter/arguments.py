@@ -42,15 +42,14 @@ def check_cursor(cursor: str) -> None:
 
 
 def checked_keys(keys: Iterable[str]) -> list[str]:
-    """Return the different keys, in order; refuse one `str`, whose letters are not meant."""
+    """Return the keys, in order; refuse one `str`, whose letters are not meant."""
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
         raise TypeError(f"keys must be several str, such as a list, not {_shown(keys)}")
     listed = list(keys)
     if not _all_plain(listed):
         for key in listed:
             check_key(key)
-    distinct = len({*listed}) == len(listed)  # mostly, and sooner known than made
-    return listed if distinct else list(dict.fromkeys(listed))
+    return listed
 
 
 def checked_value(value: int, name: str = "value") -> int:

@@ -127,10 +127,10 @@ class MemoryCounter(Counter):
         return self.get(key)
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
+        checked = checked_keys(keys)
         with self._lock:
             now = self._now()
-            return {key: self._value(key, now) for key in distinct}
+            return {key: self._value(key, now) for key in checked}
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
         return self.multi_get(keys)

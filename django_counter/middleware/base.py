@@ -62,12 +62,12 @@ class CounterMiddleware(Counter):
             return await self.next.aget(key)
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
+        distinct = list(dict.fromkeys(checked_keys(keys)))
         with self.around("multi_get", tuple(distinct)):
             return self.next.multi_get(distinct)
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
+        distinct = list(dict.fromkeys(checked_keys(keys)))
         with self.around("multi_get", tuple(distinct)):
             return await self.next.amulti_get(distinct)
 

@@ -97,15 +97,15 @@ class BufferedMiddleware(CounterMiddleware):
         return await asyncio.to_thread(self.get, key) if values is None else values[key]
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
-        return self._with_own(lambda: CounterMiddleware.multi_get(self, distinct))
+        checked = checked_keys(keys)
+        return self._with_own(lambda: CounterMiddleware.multi_get(self, checked))
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
+        checked = checked_keys(keys)
         sends = self._pending.sends()
-        read = await super().amulti_get(distinct)
+        read = await super().amulti_get(checked)
         values = self._pending.plus_unless_sent(read, sends)
-        return await asyncio.to_thread(self.multi_get, distinct) if values is None else values
+        return await asyncio.to_thread(self.multi_get, checked) if values is None else values
 
     def decrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None

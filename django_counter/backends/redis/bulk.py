@@ -1,9 +1,11 @@
 """Many commands of one kind that leave together, packed as one text."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Protocol
 
-from django_counter.backends.redis.call import Answer, Call, Command, pack, pack_all, parts, raw
+from django_counter.backends.redis.call import Answer, Call, Command, parts, raw
+from django_counter.values import KEY_MAX_BYTES
 
 
 class Bulk(Protocol[Answer]):
@@ -45,22 +47,16 @@ class Increments:
             yield self._pack(keys, values), len(keys)
 
     def commands(self) -> list[Command]:
-        return self._commands(self._keys, self._values)
+        columns = zip(self._keys, self._values, strict=True)
+        return [("INCRBY", self._prefix + key, str(value)) for key, value in columns]
 
     def call(self, number: int) -> Call[int]:
         return self._call(self._keys[number], self._values[number], None)
 
     def _pack(self, keys: Sequence[str], values: Sequence[int]) -> bytes:
-        if not _ascii(self._prefix, keys):
-            return pack_all(self._commands(keys, values))
         starts = _starts("*3\r\n$6\r\nINCRBY", self._prefix, keys)
         ends = {value: f"\r\n${len(text := str(value))}\r\n{text}\r\n" for value in {*values}}
         return _joined(starts, keys, list(map(ends.__getitem__, values))).encode()
-
-    def _commands(self, keys: Sequence[str], values: Sequence[int]) -> list[Command]:
-        prefix = self._prefix
-        columns = zip(keys, values, strict=True)
-        return [("INCRBY", prefix + key, str(value)) for key, value in columns]
 
 
 class MultiGets:
@@ -85,8 +81,6 @@ class MultiGets:
         return Call(self._command(keys), "multi_get", keys[0], raw, safe=True)
 
     def _pack(self, keys: list[str]) -> bytes:
-        if not _ascii(self._prefix, keys):
-            return pack(self._command(keys))
         names = _joined(_starts("", self._prefix, keys), keys)
         return f"*{len(keys) + 1}\r\n$4\r\nMGET{names}\r\n".encode()
 
@@ -94,17 +88,19 @@ class MultiGets:
         return ("MGET", *map(self._prefix.__add__, keys))
 
 
-def _ascii(prefix: str, keys: Sequence[str]) -> bool:
-    """Say whether the len() of each key is how many bytes it has."""
-    plain = {*map(type, keys)} == {str}  # a subclass may have a len() of its own
-    return plain and prefix.isascii() and "".join(keys).isascii()
-
-
 def _starts(before: str, prefix: str, keys: Sequence[str]) -> list[str]:
     """Return what stands before each key, from the end of the word before it on."""
-    lengths = list(map(len, keys))
-    starts = {each: f"{before}\r\n${len(prefix) + each}\r\n{prefix}" for each in {*lengths}}
-    return list(map(starts.__getitem__, lengths))
+    # A subclass of str may have a len() of its own.
+    plain = {*map(type, keys)} == {str} and "".join(keys).isascii()
+    sizes = map(len, keys if plain else map(str.encode, keys))
+    return list(map(_starts_by_size(before, prefix).__getitem__, sizes))
+
+
+@lru_cache(maxsize=64)
+def _starts_by_size(before: str, prefix: str) -> list[str]:
+    """Return what stands before a key of so many bytes, for each number that it may have."""
+    own = len(prefix.encode())
+    return [f"{before}\r\n${own + size}\r\n{prefix}" for size in range(KEY_MAX_BYTES + 1)]
 
 
 def _joined(*columns: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """One operation on its way to the server."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import hiredis
@@ -38,11 +38,6 @@ class Call(NamedTuple, Generic[Answer]):
 def raw(reply: Reply, key: str) -> Any:
     """Return a reply as it is: the parse of a Call whose reply is its answer."""
     return reply
-
-
-def pack_all(commands: Iterable[Command]) -> bytes:
-    """Return the bytes of several commands."""
-    return b"".join(map(pack, commands))
 
 
 def parts(each: Sequence[Item]) -> Iterator[Sequence[Item]]:

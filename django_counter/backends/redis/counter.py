@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django_counter.arguments import (
     check_cursor,
@@ -147,16 +147,16 @@ class RedisCounter(Counter):
         return Call(("GET", self._prefix + key), "get", key, _value, safe=True)
 
     def multi_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
-        groups = self._together(distinct)
+        checked = checked_keys(keys)
+        groups = self._together(checked)
         replies = self._reads.send_all(MultiGets(self._prefix, groups))
-        return _values(replies, groups, distinct)
+        return _values(replies, groups, checked)
 
     async def amulti_get(self, keys: Iterable[str]) -> dict[str, int]:
-        distinct = checked_keys(keys)
-        groups = self._together(distinct)
+        checked = checked_keys(keys)
+        groups = self._together(checked)
         replies = await self._async_reads.send_all(MultiGets(self._prefix, groups))
-        return _values(replies, groups, distinct)
+        return _values(replies, groups, checked)
 
     def decrement(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -500,7 +500,10 @@ def _counted(stored: bytes) -> int | None:
 
 def _all_counted(stored: list[bytes | None]) -> list[int] | None:
     """Return the values of many, 0 for a missing one; None where one of them is no counter."""
-    found = b",".join([b"0" if each is None else each for each in stored])
+    try:
+        found = b",".join(cast(list[bytes], stored))
+    except TypeError:  # one is missing
+        found = b",".join([b"0" if each is None else each for each in stored])
     if found.translate(None, _OF_INTEGERS) or b"-0" in found:
         return None
     try:
