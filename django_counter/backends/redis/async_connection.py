@@ -72,9 +72,9 @@ class AsyncConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give each reply to the first that waits; that of one that went is dropped."""
         self._replies.feed(data)
-        gets, first = self._replies.gets, self.unanswered.popleft
+        first = self.unanswered.popleft
         try:
-            while (reply := gets()) is not INCOMPLETE:
+            for reply in iter(self._replies.gets, INCOMPLETE):
                 if type(reply) is PushNotification:
                     continue
                 _, waiting, _ = first()

@@ -11,6 +11,7 @@ from django_counter.backends.redis.call import (
     pack,
     packed_together,
     parts,
+    raw,
 )
 from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
 from django_counter.backends.redis.pipeline import Pipeline
@@ -35,7 +36,7 @@ class AsyncLane:
             reply = await reply
         except FAILURES as error:
             reply = await self._go_on(pipeline, call, error, deadline)
-        return call.parse(reply, call.key)
+        return reply if call.parse is raw else call.parse(reply, call.key)
 
     async def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """See Lane.call_all()."""

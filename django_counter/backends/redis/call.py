@@ -36,7 +36,10 @@ class Call(NamedTuple, Generic[Answer]):
 
 
 def raw(reply: Reply, key: str) -> Any:
-    """Return a reply as it is: the parse of a Call whose reply is its answer."""
+    """Return a reply as it is: the parse of a Call whose reply is its answer.
+
+    Lanes spare an increment this function.
+    """
     return reply
 
 

@@ -109,7 +109,7 @@ class RedisCounter(Counter):
         if not bare:
             return self._add(key, value, ttl, "increment", value, idempotency_key)
         command = ("INCRBY", self._prefix + key, str(value))
-        call = Call(command, "increment", key, _integer, value, packed=pack(command))
+        call = Call(command, "increment", key, raw, value, packed=pack(command))
         _remember(self._latest_increments, key, call)
         return call
 

@@ -13,6 +13,7 @@ from django_counter.backends.redis.call import (
     pack,
     packed_together,
     parts,
+    raw,
 )
 from django_counter.backends.redis.connection import UNPROBED_SECONDS, Connection
 from django_counter.backends.redis.errors import (
@@ -48,7 +49,7 @@ class Lane:
             reply = self.exchange(call.packed or pack(call.command), deadline)
         except FAILURES as error:
             reply = self._go_on(call, error, deadline)
-        return call.parse(reply, call.key)
+        return reply if call.parse is raw else call.parse(reply, call.key)
 
     def call_all(self, calls: Sequence[Call[Answer]]) -> list[Answer | CounterError]:
         """Return for each of several calls its answer, or its error; they leave in one write."""

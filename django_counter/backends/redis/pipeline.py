@@ -41,17 +41,16 @@ class Pipeline:
         self._left = asyncio.Event()  # by the last caller
         self.guard: AsyncGenerator[None] | None = None  # what closes it when the loop ends
 
-    def send(self, packed: bytes, deadline: float | None = None) -> Awaitable[Reply]:
-        """See ask(). Without a deadline it is `self.deadline`."""
+    def send(self, packed: bytes) -> Awaitable[Reply]:
+        """See ask(). The deadline is `self.deadline`."""
         if not self._flush_scheduled:
             self._schedule()
-        if deadline is None:
-            deadline = self.deadline
-        calls = len(self._unsent) + len(self._unanswered)
+        unsent = self._unsent
+        calls = len(unsent) + len(self._unanswered)
         if calls >= MAX_CALLS or self._unsent_bytes >= MAX_UNSENT_BYTES:  # _full()
-            return self.ask(packed, deadline)
+            return self.ask(packed, self.deadline)
         reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
-        self._unsent.append((packed, reply, deadline))  # _add()
+        unsent.append((packed, reply, self.deadline))
         self._unsent_bytes += len(packed)
         if not self._flush_scheduled:
             self._flush()
@@ -62,7 +61,8 @@ class Pipeline:
         with self.caller():
             await self._wait_for_room(deadline)
             self._watch_by(deadline)
-            return await self.send(packed, deadline)
+            [reply] = self._send_all([packed], deadline)
+            return await reply
 
     async def ask_all(
         self, several: Sequence[bytes], deadline: float
@@ -71,11 +71,7 @@ class Pipeline:
         with self.caller():
             await self._wait_for_room(deadline)
             self._watch_by(deadline)
-            if not self._flush_scheduled:
-                self._schedule()
-            replies = [self._add(packed, deadline) for packed in several]
-            if not self._flush_scheduled:
-                self._flush()
+            replies = self._send_all(several, deadline)
             return await asyncio.gather(*replies, return_exceptions=True)
 
     @contextmanager
@@ -123,11 +119,15 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 await self._room.wait()
 
-    def _add(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
-        reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
-        self._unsent.append((packed, reply, deadline))
-        self._unsent_bytes += len(packed)
-        return reply
+    def _send_all(self, several: Sequence[bytes], deadline: float) -> list[asyncio.Future[Reply]]:
+        if not self._flush_scheduled:
+            self._schedule()
+        replies: list[asyncio.Future[Reply]] = [asyncio.Future(loop=self._loop) for _ in several]
+        self._unsent += [(*each, deadline) for each in zip(several, replies, strict=True)]
+        self._unsent_bytes += sum(map(len, several))
+        if not self._flush_scheduled:
+            self._flush()
+        return replies
 
     def _schedule(self) -> None:
         """Flush in the next turn, unless the present caller is alone and can be written at once.
