@@ -34,17 +34,19 @@ def digest(identity: str) -> str:
         return str(identity)
     if not isinstance(identity, str):
         raise TypeError(f"an identity must be a str, not {type(identity).__name__}")
-    text = identity.encode("utf-8", "surrogatepass")
-    hashed = blake2b(text, digest_size=DIGEST_BYTES, key=_key(), person=b"counter identity")
+    hashed = _keyed().copy()
+    hashed.update(identity.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
 
 def forget() -> None:
     """Read the secret anew: it has changed."""
-    _key.cache_clear()
+    _keyed.cache_clear()
 
 
 @cache
-def _key() -> bytes:
+def _keyed() -> blake2b:
+    """Return a hash of nothing yet, to be copied for each text."""
     secret = setting("SECRET") or settings.SECRET_KEY
-    return blake2b(secret.encode(), digest_size=64, person=b"counter secret").digest()
+    key = blake2b(secret.encode(), digest_size=64, person=b"counter secret").digest()
+    return blake2b(digest_size=DIGEST_BYTES, key=key, person=b"counter identity")

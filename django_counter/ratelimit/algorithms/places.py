@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django_counter.ratelimit.rates import Rate
-from django_counter.values import Budget
+from django_counter.values import Budget, new
 
 # Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
 # One that ended early would be whole again, and that at the busiest moment.
@@ -61,11 +61,11 @@ class Place:
             period = rate.period * 1000
             number, elapsed = divmod(moment + self.offset % period, period)
             series, end = f"{self.key}:{rate}", moment - elapsed + period
-            window = Window(rate, series, number, end)
+            window = new(Window, (rate, series, number, end))
             windows.append(window)
             # The ttl is whole periods, so that a clock that lags does not begin the window anew.
             ttl = kept * rate.period + GRACE
-            budgets.append(Budget(window.key, rate.limit, ttl, 0, series))
+            budgets.append(new(Budget, (window.key, rate.limit, ttl, 0, series)))
             begins.append(moment - elapsed)
             ends.append(end)
         latest = self._latest = Cut(max(begins), min(ends), tuple(windows), tuple(budgets))
