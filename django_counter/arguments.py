@@ -13,6 +13,7 @@ from django_counter.values import (
     TTL_MAX,
     TTL_MIN,
     Budget,
+    Budgets,
     Timer,
     Ttl,
 )
@@ -88,11 +89,11 @@ def plain_values(keys: Sequence[str], values: Sequence[int]) -> bool:
 def checked_budgets(budgets: Iterable[Budget]) -> Sequence[Budget]:
     """Return the budgets; refuse those that cannot be drawn. milliseconds() checks their ttl.
 
-    A tuple of sound ones is returned itself: it can be known again.
+    A tuple of sound ones is returned itself: Budgets are to be known again.
     """
     if type(budgets) not in (list, tuple) and not isinstance(budgets, Iterable):
         raise TypeError(f"budgets must be several Budget, not {_shown(budgets)}")
-    listed: Sequence[Budget] = budgets if type(budgets) is tuple else []
+    listed: Sequence[Budget] = budgets if type(budgets) is tuple or type(budgets) is Budgets else []
     if not listed or not all(map(_sound, listed)):
         listed = [budget if _sound(budget) else _checked_budget(budget) for budget in budgets]
     if len(listed) != 1:

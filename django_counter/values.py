@@ -1,7 +1,7 @@
 """What counters take and answer with, and the bounds of it."""
 
 from datetime import timedelta
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
@@ -47,6 +47,15 @@ class Budget(NamedTuple):
     ttl: Ttl  # seconds, from the call that creates it; None = no expiry
     floor: int = 0  # `take` leaves at least this much, >= 0
     scope: str | None = None  # by the rules of a key; of several budgets, that of the first counts
+
+
+class Budgets(tuple[Budget, ...]):
+    """Budgets that are drawn together, and drawn again, as those of a limit until a window ends.
+
+    What a counter makes of them is kept with them, and goes with them.
+    """
+
+    made: tuple[object, Any] | None = None  # by which counter, and whatever that is
 
 
 class Timer(NamedTuple):

@@ -39,6 +39,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.exceptions",
         "django_counter.values",
     ),
+    "django_counter.regulars": (),
     "django_counter.backends": (),
     "django_counter.backends.memory": (
         *CONTRACT,
@@ -47,6 +48,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "django_counter.backends.redis": (
         *CONTRACT,
         "django_counter.idempotency",
+        "django_counter.regulars",
         "django_counter.backends.redis",
     ),
     "django_counter.middleware": (
@@ -77,6 +79,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.handler",
         "django_counter.idempotency",
         "django_counter.rare_log",
+        "django_counter.regulars",
         "django_counter.ratelimit",
         "django_counter.sender",
         "django_counter.signals",

@@ -26,6 +26,7 @@ from django_counter.ratelimit import RateLimit, rate_limit
 from django_counter.ratelimit.identity import parse_identity
 from django_counter.ratelimit.limit import ALGORITHMS
 from django_counter.ratelimit.statistics import Statistics
+from django_counter.regulars import Regulars
 from tests.faults.operations import ALL, Caller, Operation, make
 from tests.faults.watch import LIMIT_SECONDS, admin_of, eventually
 from tests.ratelimit.clocks import Clock
@@ -553,3 +554,41 @@ def test_10000_decisions_leave_nothing_behind(make_limit: MakeLimit) -> None:
             limit.hit(f"{number % 2}")
 
     assert growth(work) < LEAK
+
+
+def tracked(work: Callable[[], None]) -> int:
+    """Return how many more objects the garbage collector has to look at after some work."""
+    gc.collect()
+    before = len(gc.get_objects())
+    work()
+    gc.collect()
+    return len(gc.get_objects()) - before
+
+
+def test_what_came_once_leaves_no_work_for_the_garbage_collector(
+    counter: RedisCounter, make_limit: MakeLimit
+) -> None:
+    limit = make_limit("100/d")
+
+    def work() -> None:
+        for number in range(500):
+            counter.increment(f"key {number}")
+            limit.hit(f"client {number}")
+
+    limit.hit("warm")
+    assert tracked(work) < 50
+    assert tracked(work) >= 1000  # they came again
+
+
+def test_what_is_remembered_is_bounded(
+    counter: RedisCounter, make_limit: MakeLimit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_counter.ratelimit.limit.MAX_PLACES", 5)
+    monkeypatch.setattr(counter, "_increment_calls", Regulars(5))
+    limit = make_limit("100/d")
+    for number in range(12):
+        for count in (1, 2, 3):
+            assert limit.hit(f"client {number}").remaining == 100 - count
+            assert counter.increment(f"key {number}") == count
+        assert 0 < len(limit._places) <= 5
+        assert 0 < len(counter._increment_calls) <= 5

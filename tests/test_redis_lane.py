@@ -23,7 +23,7 @@ from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import DriverConnection, SocketConnection
 from django_counter.middleware import CounterMiddleware
-from django_counter.values import Budget
+from django_counter.values import Budget, Budgets
 from tests.faults.operations import ALL, Caller, Operation, make
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.watch import connections_of, eventually
@@ -344,32 +344,42 @@ def test_fakeredis_set_up_as_a_connection_class_works(
     assert make(call, counter, operation) == operation.result
 
 
-def test_the_calls_that_are_remembered_are_bounded(
-    counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
+def test_the_call_of_budgets_is_made_once(counter: RedisCounter) -> None:
+    budgets = Budgets([Budget("key", 10, 60)])
+    assert counter.take(budgets)[0].value == 9
+    made = budgets.made
+    assert made is not None
+    assert [counter.take(budgets)[0].value for _ in range(3)] == [8, 7, 6]
+    assert budgets.made is made
+
+
+def test_a_call_of_budgets_is_that_of_its_counter_and_cost(
+    call: Caller, make_counter: Callable[..., RedisCounter], valkey: ServerProcess
 ) -> None:
-    monkeypatch.setattr("django_counter.backends.redis.counter.MAX_REMEMBERED", 5)
-    budgets = [(Budget(f"key {number}", 10, 60),) for number in range(12)]
-    for left in (9, 8):
-        for each in budgets:
-            assert counter.take(each)[0].value == left
-            assert 0 < len(counter._latest_takes) <= 5
+    ours, other = make_counter(valkey.url), make_counter(valkey.url)
+    budgets = Budgets([Budget("key", 10, 60)])
+    for counter, cost, left in [(ours, 1, 9), (other, 1, 9), (ours, 2, 7), (ours, 1, 6)]:
+        assert call(counter, "take", budgets, cost) == [(left, True, True)]
+    assert call(ours, "take", budgets, 1, idempotency_key="once") == [(5, True, True)]
+    assert call(ours, "take", budgets, 1, idempotency_key="once") == [(5, True, True)]
+    assert call(ours, "take", budgets, 1) == [(4, True, True)]
 
 
 def test_a_take_behind_a_middleware_is_remembered_as_well(counter: RedisCounter) -> None:
-    budgets = (Budget("key", 10, 60),)
+    budgets = Budgets([Budget("key", 10, 60)])
     behind = CounterMiddleware(counter)
     assert [behind.take(budgets)[0].value for _ in range(3)] == [9, 8, 7]
-    assert next(of for of, _ in counter._latest_takes.values()) is budgets
+    assert budgets.made is not None
+    assert budgets.made[0] is counter
 
 
-def test_the_increments_that_are_remembered_are_bounded(
-    counter: RedisCounter, monkeypatch: pytest.MonkeyPatch
+def test_a_key_that_says_to_equal_another_is_counted_by_itself(
+    call: Caller, counter: RedisCounter
 ) -> None:
-    monkeypatch.setattr("django_counter.backends.redis.counter.MAX_REMEMBERED", 5)
-    for sum_ in (1, 2):
-        for number in range(12):
-            assert counter.increment(f"key {number}") == sum_
-            assert 0 < len(counter._latest_increments) <= 5
+    for _ in range(3):
+        call(counter, "increment", Posing("other"))
+    assert call(counter, "increment", "key") == 1
+    assert call(counter, "increment", "other") == 4
 
 
 def test_a_remembered_increment_is_only_that_of_its_key_and_value(
@@ -391,6 +401,16 @@ def test_a_remembered_increment_is_only_that_of_its_key_and_value(
         with pytest.raises(TypeError, match="key must be a str"):
             call(counter, "increment", refused)
     assert call(counter, "increment", "key") == 47
+
+
+class Posing(str):
+    """A text that says to be the text "key"."""
+
+    def __eq__(self, other: object) -> bool:
+        return other == "key"
+
+    def __hash__(self) -> int:
+        return hash("key")
 
 
 class Key(str):

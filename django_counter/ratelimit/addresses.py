@@ -22,7 +22,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 FORWARDED = "HTTP_X_FORWARDED_FOR"
-REMEMBERED = 1024  # addresses of which a process knows what they say: clients come again
+REMEMBERED = 5_000  # addresses of which a process knows what they say: clients come again
 UNKNOWN = "unknown"  # all whose address cannot be told, as behind a Unix socket, are one client
 
 # What stands before an IPv4 address that a gateway made an IPv6 one of (RFC 6052, section 2.1).
@@ -102,7 +102,7 @@ def _peer(request: HttpRequest) -> Address | None:
         return None
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=128)  # proxies are few
 def _address(text: str) -> Address:
     address = ip_address(text)
     if isinstance(address, IPv4Address):

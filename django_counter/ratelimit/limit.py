@@ -25,6 +25,7 @@ from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
 from django_counter.ratelimit.rates import parse_rate
 from django_counter.ratelimit.settings import current
 from django_counter.ratelimit.statistics import Minute, statistics
+from django_counter.regulars import Regulars
 from django_counter.values import Entry
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -33,7 +34,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "token_bucket": TokenBucket,
 }
 PREFIX = "limit:"  # of the counters of all limits
-MAX_PLACES = 1_000  # that a limit remembers in a process
+MAX_PLACES = 5_000  # that a limit remembers in a process
 _NAME = re.compile(r"[A-Za-z0-9_.:/<> -]{1,128}")
 _PLACE = re.compile(rf"({DIGEST_PATTERN})\}}:.+")
 
@@ -73,7 +74,7 @@ class RateLimit:
         self.largest_cost = min(rate.limit for rate in self.rates)
         self._algorithm = ALGORITHMS[algorithm](self.rates)
         self._denials = DenyCache()
-        self._places: dict[str, Place] = {}  # of the latest identities: they come again
+        self._places: Regulars[Place] = Regulars(MAX_PLACES)
         self._minute = Minute(0)
         self._declare()
 
@@ -226,9 +227,8 @@ class RateLimit:
             return self._place_of(digest(identity))
         place = self._places.get(identity)
         if place is None:
-            if len(self._places) >= MAX_PLACES:
-                self._places.clear()
-            place = self._places[identity] = self._place_of(digest(identity))
+            place = self._place_of(digest(identity))
+            self._places.note(identity, place)
         return place
 
     def _place_of(self, hexadecimal: str) -> Place:
@@ -267,7 +267,7 @@ class RateLimit:
     def forget(self) -> None:
         """Forget what this process knows of all identities: denials, digests, ended windows."""
         self._denials = DenyCache()
-        self._places = {}
+        self._places = Regulars(MAX_PLACES)
         self._algorithm = ALGORITHMS[self.algorithm](self.rates)
 
     def _forget(self, identity: str, keys: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -34,11 +34,13 @@ from tests.benchmarks.server import Wire, sent, trips
 
 FLOOR = "raw socket, what RateLimit.hit sends"
 OURS = "RateLimit.hit, fixed"
-OWN = (OURS, "RateLimit.hit, sliding", "RateLimit.hit, token bucket")
+OURS_OF_A_CROWD = "RateLimit.hit, fixed, 5,000 clients"
+OWN = (OURS, "RateLimit.hit, sliding", "RateLimit.hit, token bucket", OURS_OF_A_CROWD)
 AGAIN = "RateLimit.hit, denied a moment ago"
 ALLOWED, DENIED = "allowed", "denied"
 DJANGO_RATELIMIT = "django-ratelimit"
 CLIENTS = [f"10.0.{number // 200}.{number % 200}" for number in range(256)]
+CROWD = [f"10.1.{number // 200}.{number % 200}" for number in range(5_000)]
 MANY, ONE = 1_000_000, 1  # a day: all are allowed, or none after the first
 DAY = 86_400
 
@@ -128,21 +130,25 @@ def figures(rounds: Rounds, kind: str) -> dict[str, Any]:
     }
 
 
-def turn() -> Callable[[], str]:
+def turn(clients: Sequence[str] = CLIENTS) -> Callable[[], str]:
     """Return the function that names the next client, all of them round and round."""
-    return itertools.cycle(CLIENTS).__next__
+    return itertools.cycle(clients).__next__
 
 
 def ours(limit: int) -> dict[str, Decide]:
     algorithms = ("fixed", "sliding", "token_bucket")
-    return {
+    decides = {
         name: _hitting(RateLimit(f"{limit}/d", name=f"{algorithm} {limit}", algorithm=algorithm))
-        for name, algorithm in zip(OWN, algorithms, strict=True)
+        for name, algorithm in zip(OWN, algorithms, strict=False)
     }
+    decides[OURS_OF_A_CROWD] = _hitting(RateLimit(f"{limit}/d", name=f"crowd {limit}"), CROWD)
+    for _ in CROWD:
+        decides[OURS_OF_A_CROWD]()
+    return decides
 
 
-def _hitting(limit: RateLimit) -> Decide:
-    client = turn()
+def _hitting(limit: RateLimit, clients: Sequence[str] = CLIENTS) -> Decide:
+    client = turn(clients)
     return lambda: limit.hit(client())
 
 
@@ -300,9 +306,10 @@ def _django_ratelimit(limit: int) -> Decide:
 
 NOTES = [
     "Raw EVALSHA is the command that `RateLimit.hit` sends, prepacked, on the socket of the floor.",
-    f"Each call is by the next of {len(CLIENTS)} clients. Allowed: {MANY:,} a day. Denied: one a "
-    "day, drawn before. Round trips are how often the server read from its clients; ours without "
-    "the statistics that a process sends about once a second, which the times include.",
+    f"Each call is by the next of {len(CLIENTS)} clients, where no other number is named. "
+    f"Allowed: {MANY:,} a day. Denied: one a day, drawn before. Round trips are how often the "
+    "server read from its clients; ours without the statistics that a process sends about once a "
+    "second, which the times include.",
     "throttled-py: `RedisStore(server=url)`. limits: `RedisStorage(url)`; what headers need is "
     "`get_window_stats`.",
     "pyrate-limiter: a bucket for each client, `try_acquire(name, blocking=False)`, without its "

@@ -13,6 +13,7 @@ from redis.crc import key_slot
 
 from django_counter import counter
 from django_counter.ratelimit import RateLimit
+from django_counter.ratelimit.addresses import REMEMBERED
 from django_counter.ratelimit.identity import LONGEST, parse_identity
 from tests.figures import sized
 
@@ -109,7 +110,7 @@ def test_spoofed_addresses_share_one_key_and_take_no_memory(
             limit.hit(identity(request))
 
     with override_settings(RATE_LIMIT={"TRUSTED_PROXIES": proxies}):
-        come(2_000)
+        come(REMEMBERED + 1_000)
         before = sys.getallocatedblocks()
         come(ADDRESSES)
         grown = (sys.getallocatedblocks() - before) * BLOCK

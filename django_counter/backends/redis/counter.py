@@ -36,11 +36,13 @@ from django_counter.idempotency import (
     once,
     take_once,
 )
+from django_counter.regulars import Regulars
 from django_counter.values import (
     INT64_MAX,
     INT64_MIN,
     TIMER_MAX,
     Budget,
+    Budgets,
     DecrementResult,
     Entry,
     Page,
@@ -51,7 +53,7 @@ from django_counter.values import (
 )
 
 SCRIPTS = ("add", "increment", "take", "refund", "advance", "set", "entries")
-MAX_REMEMBERED = 1_000  # calls of each kind
+MAX_INCREMENTS = 5_000  # that are remembered
 SCAN_COUNT = 1000  # keys that the server looks through for one page
 
 
@@ -81,10 +83,7 @@ class RedisCounter(Counter):
             self._reads, self._async_reads = lanes(cache, timeout)
         self._rewrites = str(int(replicas > 0))
         self._scripts = {name: script(name) for name in SCRIPTS}
-        # What was asked lately is asked again, and its bytes are the same. Increments by their key.
-        self._latest_increments: dict[str, Call[int]] = {}
-        # By the very tuple of budgets: a rate limit asks with the same one until a window ends.
-        self._latest_takes: dict[int, tuple[Sequence[Budget], Call[list[DecrementResult]]]] = {}
+        self._increment_calls: Regulars[Call[int]] = Regulars(MAX_INCREMENTS)
 
     def increment(
         self, key: str, value: int = 1, ttl: Ttl = None, *, idempotency_key: str | None = None
@@ -101,7 +100,7 @@ class RedisCounter(Counter):
     ) -> Call[int]:
         bare = ttl is None and idempotency_key is None
         if bare and type(key) is str:
-            remembered = self._latest_increments.get(key)
+            remembered = self._increment_calls.get(key)
             if remembered is not None and remembered.value is value:
                 return remembered
         check_key(key)
@@ -110,7 +109,8 @@ class RedisCounter(Counter):
             return self._add(key, value, ttl, "increment", value, idempotency_key)
         command = ("INCRBY", self._prefix + key, str(value))
         call = Call(command, "increment", key, raw, value, packed=pack(command))
-        _remember(self._latest_increments, key, call)
+        if type(key) is str:  # any other may say to equal it
+            self._increment_calls.note(key, call)
         return call
 
     def multi_increment(self, values: Mapping[str, int], ttl: Ttl = None) -> dict[str, int]:
@@ -250,11 +250,10 @@ class RedisCounter(Counter):
     def _take(
         self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None = None
     ) -> Call[list[DecrementResult]]:
-        remembered = self._latest_takes.get(id(budgets))
-        if remembered is not None and idempotency_key is None:
-            of, call = remembered
-            if of is budgets and call.value is cost:
-                return call
+        if type(budgets) is Budgets and budgets.made and idempotency_key is None:
+            counter, call = budgets.made
+            if counter is self and call.value is cost:
+                return call  # type: ignore[no-any-return]  # a counter makes what it likes
         checked = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
         words = [str(cost)]
@@ -263,8 +262,8 @@ class RedisCounter(Counter):
         keys = [budget.key for budget in checked]
         token = take_once(idempotency_key, checked, cost)
         call = self._run("take", keys, words, "take", _taken, cost, once=token)
-        if type(budgets) is tuple and token is None:
-            _remember(self._latest_takes, id(budgets), (budgets, call))
+        if type(budgets) is Budgets and token is None:
+            budgets.made = self, call
         return call
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
@@ -476,13 +475,6 @@ _BUILDERS: dict[str, Callable[..., Call[Any]]] = {
 # The number of a node, and where its scan goes on, below 2**64 for sure.
 _CURSOR = re.compile("([0-9]{1,4}):([0-9]{1,19}|1[0-8][0-9]{18})")
 _GLOB_CHARACTER = re.compile(r"[\\*?\[\]^-]")
-
-
-def _remember(latest: dict[Any, Any], key: Any, item: Any) -> None:
-    """Keep an item among the latest."""
-    if len(latest) >= MAX_REMEMBERED:
-        latest.clear()
-    latest[key] = item
 
 
 def _milliseconds(ttl: Ttl) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django_counter.ratelimit.rates import Rate
-from django_counter.values import Budget, new
+from django_counter.values import Budget, Budgets, new
 
 # Seconds that a counter is kept after it has ceased to matter: clocks differ, and calls take time.
 # One that ended early would be whole again, and that at the busiest moment.
@@ -36,7 +36,7 @@ class Cut(NamedTuple):
     begin: int  # milliseconds since 1970
     end: int
     windows: tuple[Window, ...]
-    budgets: tuple[Budget, ...]
+    budgets: Budgets
 
 
 @dataclass(eq=False, slots=True)
@@ -68,5 +68,5 @@ class Place:
             budgets.append(new(Budget, (window.key, rate.limit, ttl, 0, series)))
             begins.append(moment - elapsed)
             ends.append(end)
-        latest = self._latest = Cut(max(begins), min(ends), tuple(windows), tuple(budgets))
+        latest = self._latest = Cut(max(begins), min(ends), tuple(windows), Budgets(budgets))
         return latest
