@@ -11,7 +11,7 @@ from django_counter.exceptions import (
     CounterPartlyApplied,
     gravest,
 )
-from django_counter.values import Budget, DecrementResult, Entry, Timer, TimerResult, Ttl
+from django_counter.values import Budget, DecrementResult, Entry, Timer, TimerResult, Ttl, new
 
 Answer = TypeVar("Answer")
 
@@ -174,7 +174,7 @@ class Batch:
             raise RuntimeError("a batch takes operations inside its block")
         if idempotency_key is not None:
             keywords = {"idempotency_key": idempotency_key}
-        self._operations.append(Operation(name, arguments, keywords))
+        self._operations.append(new(Operation, (name, arguments, keywords)))
         pending: Pending[Any] = Pending()
         self._pending.append(pending)
         return pending
