@@ -38,7 +38,7 @@ def _forget_counters(*, setting: str, **kwargs: Any) -> None:
     if setting in {"COUNTERS", "CACHES"}:
         statistics.forget()  # they are of the counters before
         counters.reset()
-        outages.forget()
     if setting in {"COUNTERS", "CACHES", "RATE_LIMIT", "SECRET_KEY"}:
+        outages.forget()
         for limit in list(declared):
             limit.forget()

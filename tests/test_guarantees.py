@@ -118,6 +118,14 @@ def test_the_rights_are_enough(
     use(call, limited_user)
 
 
+def test_an_increment_that_needs_no_get_asks_for_no_right_to_it(
+    call: Caller, limited_user: RedisCounter, own_server: ServerProcess
+) -> None:
+    """Refused behind the change, it would be reported as not applied."""
+    allow(own_server, limited_user, [*rules(), "-get"])
+    assert [call(limited_user, "increment", "key", 1, 60) for _ in range(2)] == [1, 2]
+
+
 def test_replicas_need_the_right_named_for_them(
     call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
 ) -> None:

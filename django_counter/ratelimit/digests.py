@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Self
 
 from django.conf import settings
+from django.utils.encoding import force_bytes
 
 from django_counter.ratelimit.settings import setting
 
@@ -48,5 +49,5 @@ def forget() -> None:
 def _keyed() -> blake2b:
     """Return a hash of nothing yet, to be copied for each text."""
     secret = setting("SECRET") or settings.SECRET_KEY
-    key = blake2b(secret.encode(), digest_size=64, person=b"counter secret").digest()
+    key = blake2b(force_bytes(secret), digest_size=64, person=b"counter secret").digest()
     return blake2b(digest_size=DIGEST_BYTES, key=key, person=b"counter identity")

@@ -39,7 +39,7 @@ class Failing(WrappedMemory):
 def failing(settings: Any) -> type[Failing]:
     """Counters that fail with the error set here."""
     path = f"{__name__}.Failing"
-    settings.COUNTERS = {"default": {"BACKEND": path}}
+    settings.COUNTERS = {"default": {"BACKEND": path}, "other": {"BACKEND": path}}
     return Failing
 
 
@@ -132,6 +132,15 @@ def test_an_unknown_outcome_says_what_is_unknown_and_how_to_look(failing: type[F
     assert run.code == 1
     assert "increment of 'some key' with value 1 was sent and no reply came" in run.err
     assert "manage.py counter get 'some key'" in run.err
+
+
+def test_where_to_look_is_said_as_the_shell_takes_it(failing: type[Failing]) -> None:
+    failing.error = CounterOutcomeUnknown("increment", "-k", 1)
+    run = call("incr", "--using", "other", "--", "-k")
+    assert "manage.py counter get --using other -- -k" in run.err
+    failing.error = CounterUnavailable("no server")
+    run = call("get", "--using", "other", "key")
+    assert "manage.py counter doctor --using other" in run.err
 
 
 def test_a_configuration_error_is_exit_code_1(failing: type[Failing]) -> None:

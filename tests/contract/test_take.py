@@ -196,6 +196,12 @@ def test_take_refuses_no_budgets(counter: Counter) -> None:
         counter.take([])
 
 
+def test_take_draws_from_thousands_at_once(counter: Counter, key: str) -> None:
+    budgets = [Budget(f"{key}{number}", 10, 60) for number in range(9_000)]
+    assert {*counter.take(budgets)} == {(9, True, True)}
+    assert {*counter.take(budgets)} == {(8, True, True)}
+
+
 def test_take_refuses_a_key_twice_and_changes_nothing(counter: Counter, key: str) -> None:
     other = Budget(f"{key}other", 10, None)
     with pytest.raises(ValueError, match=r"^budgets must have different keys"):

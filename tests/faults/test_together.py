@@ -1,7 +1,8 @@
 """Operations that leave together: what a fault in their midst lets each of them conclude."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from django_counter.backends.redis import RedisCounter, lane
 from django_counter.backends.redis import call as call_module
 from django_counter.backends.redis.async_connection import AsyncConnection
 from django_counter.backends.redis.connection import SocketConnection
+from django_counter.backends.redis.pipeline import Pipeline
 from tests.clusters import Cluster
 from tests.faults.operations import Caller
 from tests.faults.proxy import Fault, Proxy
@@ -174,6 +176,30 @@ def test_no_part_is_sent_after_the_deadline(
     with monkeypatch.context() as patched:
         patched.setattr(lane, "monotonic", lambda: next(times, time.monotonic() + 100))
         kinds = [type(each) for each in counter.run_all(EACH_ONCE[:25])]
+    assert kinds == [int] * 10 + [CounterUnavailable] * 15
+    assert len(proxy.commands) == 10
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_no_part_of_a_task_is_sent_after_the_deadline(
+    make_counter: Callable[..., RedisCounter], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = make_counter(proxy.url)
+    ask_all = Pipeline.ask_all
+
+    async def late(pipeline: Pipeline, several: Sequence[bytes], deadline: float) -> Any:
+        replies = await ask_all(pipeline, several, deadline)
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: time.monotonic() + 100)
+        return replies
+
+    async def main() -> list[Any]:
+        await counter.aget("key")
+        proxy.commands.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(Pipeline, "ask_all", late)
+            return await counter.arun_all(EACH_ONCE[:25])
+
+    kinds = [type(each) for each in asyncio.run(main())]
     assert kinds == [int] * 10 + [CounterUnavailable] * 15
     assert len(proxy.commands) == 10
 

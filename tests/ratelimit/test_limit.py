@@ -194,6 +194,13 @@ class TestIdentities:
         settings.RATE_LIMIT = {"SECRET": "the same"}
         assert digest("a") == derived
 
+    def test_a_secret_key_may_be_bytes(self, settings: Any) -> None:
+        settings.RATE_LIMIT = {}
+        settings.SECRET_KEY = "a text"
+        derived = digest("a")
+        settings.SECRET_KEY = b"a text"
+        assert digest("a") == derived
+
     def test_a_digest_never_changes(self, settings: Any) -> None:
         """Budgets outlive a process: another version must find them."""
         settings.RATE_LIMIT = {"SECRET": "secret"}

@@ -75,6 +75,8 @@ class AsyncLane:
         replies: list[Reply | BaseException] = []
         try:
             for part in parts(packed):
+                if replies and asyncio.get_running_loop().time() >= deadline:
+                    raise TimeoutError("no time is left")
                 replies += await pipeline.ask_all(part, deadline)
         except DRIVER_ERRORS as error:
             replies += [error] * (len(packed) - len(replies))

@@ -124,7 +124,9 @@ class Server:
         options = self._async_options()
         async with asyncio.timeout(self.timeout), AsyncExitStack() as on_failure:
             if self._sentinels:
-                options |= await asyncio.to_thread(self._address, monotonic() + self.timeout)
+                with self._host_in_error():
+                    deadline = monotonic() + self.timeout
+                    options |= await asyncio.to_thread(self._address, deadline)
             connection: AbstractConnection = self._make(self._async_class, options)
             on_failure.push_async_callback(connection.disconnect, nowait=True)
             with self._host_in_error():

@@ -11,6 +11,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.core.management.base import DjangoHelpFormatter, OutputWrapper
 
 from django_counter.exceptions import CounterError, CounterOutcomeUnknown, CounterUnavailable
+from django_counter.handler import DEFAULT_ALIAS
 from django_counter.management.console import Console
 from django_counter.management.exits import FAILED, INTERRUPTED, UNREACHABLE
 from django_counter.management.text import escaped
@@ -110,13 +111,14 @@ class Command(BaseCommand):
         try:
             VERBS[verb].run(console, **options)
         except CounterError as error:
-            self._fail(error)
+            self._fail(error, options.get("using") or DEFAULT_ALIAS)
         self.stdout.flush()
 
-    def _fail(self, error: CounterError) -> NoReturn:
+    def _fail(self, error: CounterError, alias: str) -> NoReturn:
         """Say what is known, and what to do next."""
         code = UNREACHABLE if isinstance(error, CounterUnavailable) else FAILED
-        raise CommandError(f"{escaped(str(error))}. {_advice(error)}", returncode=code) from error
+        words = f"{escaped(str(error))}. {_advice(error, alias)}"
+        raise CommandError(words, returncode=code) from error
 
     def _add_django_options(self, parser: ArgumentParser) -> None:
         """Accept after the verb what Django accepts before it, which then still counts."""
@@ -144,8 +146,10 @@ class Command(BaseCommand):
         parser.add_argument("--skip-checks", action="store_true", default=default, help=words)
 
 
-def _advice(error: CounterError) -> str:
+def _advice(error: CounterError, alias: str) -> str:
+    using = "" if alias == DEFAULT_ALIAS else f" --using {shlex.quote(escaped(alias))}"
     if isinstance(error, CounterOutcomeUnknown):
+        dashes = "-- " if error.key.startswith("-") else ""
         key = shlex.quote(escaped(error.key))
-        return f"What is there now: manage.py counter get {key}"
-    return "Find out more: manage.py counter doctor"
+        return f"What is there now: manage.py counter get{using} {dashes}{key}"
+    return f"Find out more: manage.py counter doctor{using}"

@@ -10,7 +10,7 @@ local kept, answer = redis.call('GET', token), {}
 if not kept then
   redis.call('SET', token, '', 'PX', window, 'XX') -- refused here, not once the call was applied
   answer = apply()
-  local text = type(answer) == 'table' and table.concat(answer, ' ') or answer
+  local text = type(answer) == 'table' and table.concat(answer, ' ') or tostring(answer)
   if refusals == '1' or text:sub(1, 2) ~= '0 ' then -- lists begin with 1 or 0 for done or not
     redis.call('SET', token, call .. text .. ' ', 'PX', window)
   end

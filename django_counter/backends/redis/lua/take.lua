@@ -21,4 +21,5 @@ for i = 1, #KEYS do
   -- A number keeps 14 digits on all its ways.
   if left then values[i] = #values[i] < 15 and left or redis.call('GET', KEYS[i]) end
 end
-return {drawn, unpack(values)}
+table.insert(values, 1, drawn) -- unpack() has room for some thousands
+return values
