@@ -211,6 +211,15 @@ def test_no_sentinel_is_unavailable(
         call(counter, "increment", "key")
 
 
+def test_a_sentinel_whose_host_is_no_name_is_a_counter_error(
+    call: Caller, make_counter: Callable[..., RedisCounter]
+) -> None:
+    misspelt = {"SENTINELS": [("sentinel..invalid", 26379)]}
+    counter = make_counter(sentinels.URL, **sentinels.options_of() | misspelt)
+    with pytest.raises((CounterConfigError, CounterUnavailable)):
+        call(counter, "increment", "key")
+
+
 @pytest.fixture
 def hung() -> Iterator[ServerProcess]:
     """A Sentinel that takes connections and answers nothing."""

@@ -227,6 +227,17 @@ class TestLocal:
         assert denied.content == b"slow down"
         assert 0 < int(denied["Retry-After"]) <= 60
 
+    def test_another_secret_is_another_digest(self, site: Site, away: CounterError) -> None:
+        view = site.limited("9/h", on_error="local")
+        digests = set()
+        for secret in ("one", "other"):
+            with override_settings(RATE_LIMIT={"SECRET": secret}):
+                for _ in range(3):  # the third is of a client that is remembered
+                    request = requests.get("/")
+                    site.ask(view, request)
+                    digests |= {each.identity for each in decisions(request)}
+        assert len(digests) == 2
+
     @pytest.mark.parametrize("processes", [1, 2])
     def test_a_request_counts_once(self, site: Site, away: CounterError, processes: int) -> None:
         options = {"on_error": "local"}
