@@ -130,12 +130,36 @@ def fail(call: Call[Any], error: Exception) -> NoReturn:
     raise meaning(f"{call.operation} of {call.key!r}: {words}") from _without_arguments(error)
 
 
+def raise_if_of_handler(error: Exception) -> None:
+    """Raise, as it is, what a signal's handler raised: it tells nothing of the server.
+
+    Sockets raise errors of its class, too. It is known by its last frames, which are of others,
+    where our code, but for what connects, calls nobody else's that is Python, other than ssl's.
+    """
+    raised = error.__cause__ if isinstance(error, ReplyLost) else error
+    trace = raised.__traceback__ if raised else None
+    ours = ""
+    while trace:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("django_counter."):
+            ours = trace.tb_frame.f_code.co_qualname
+        elif module != ssl.__name__:
+            break
+        trace = trace.tb_next
+    if raised and trace and ours.startswith(_CALLING_NOBODY):
+        raise raised
+
+
+_CALLING_NOBODY = ("Lane.", "ClusterLane.", "SocketConnection.", "ConfirmedConnection.")
+
+
 def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]:
     """Return what to send once more, or fail().
 
     It is sent where the call changed nothing and may go well now, once for each of the reasons;
     a call of which the server knows a repeat, from its first lost reply on, as long as it may.
     """
+    raise_if_of_handler(error)
     reason = _reason_to_repeat(call, error)
     if tries.lost:
         _fail_unless_temporary(call, error, tries.lost)

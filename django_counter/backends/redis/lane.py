@@ -22,6 +22,7 @@ from django_counter.backends.redis.errors import (
     Tries,
     fail,
     next_try,
+    raise_if_of_handler,
     replaced,
     reply_lost,
 )
@@ -103,8 +104,9 @@ class Lane:
             connection, wait = self._server.connect(deadline), True
         try:
             reply = connection.ask(packed, deadline, wait)
-        except DRIVER_ERRORS:  # half a command cannot run
+        except DRIVER_ERRORS as error:  # half a command cannot run
             connection.close()
+            raise_if_of_handler(error)
             connection = self._server.connect(deadline)
             reply = connection.ask(packed, deadline, True)
         self._idle.append(connection)

@@ -11,6 +11,7 @@ from django_counter.backends.redis.errors import (
     Tries,
     fail,
     next_try,
+    raise_if_of_handler,
     redirection,
     unreachable,
 )
@@ -44,6 +45,7 @@ class Route:
 
     def go_on(self, error: Exception) -> None:
         """Choose the node for the next attempt, or fail()."""
+        raise_if_of_handler(error)
         if self._follow(error):
             return
         node = self._topology.master(self.slot)
