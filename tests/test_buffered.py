@@ -175,6 +175,25 @@ def test_a_read_waits_for_what_is_under_way(
     sending.join()
 
 
+def test_one_who_is_interrupted_while_sending_gets_no_room_by_sending(server: Server) -> None:
+    buffer = BufferedMiddleware(server, max_keys=1)
+    refused = []
+
+    def handler() -> None:
+        with pytest.raises(CounterUnavailable, match="no room for another") as caught:
+            buffer.increment("b")
+        refused.append(caught.value)
+
+    server.during = handler
+    buffer.increment("a")
+    buffer.flush()
+    assert len(refused) == 1
+    assert server.next.get("a") == 1
+    buffer.increment("b")
+    buffer.close()
+    assert server.next.get("b") == 1
+
+
 def test_the_ttl_is_that_of_the_first_increment(
     counter: Any, buffer: BufferedMiddleware, server: Server
 ) -> None:

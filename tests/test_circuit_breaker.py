@@ -641,3 +641,19 @@ def test_without_a_clock_time_passes() -> None:
     while is_open(breaker, server):
         pass
     succeed(breaker, server, 1)
+
+
+def test_a_signal_handler_may_call_while_a_call_is_noted(server: Server) -> None:
+    calls = 0
+
+    def handler() -> float:
+        """The clock, which is asked in the midst of it."""
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            assert breaker.increment("key") == 2
+        return 1000.0
+
+    breaker = CircuitBreakerMiddleware(server, clock=handler)
+    assert breaker.increment("key") == 1
+    assert calls == 2

@@ -243,3 +243,18 @@ def test_threads_may_scan_while_others_sweep(
             each.result()
         for found in scanning:
             assert all(found.result())
+
+
+def test_a_signal_handler_may_count_while_a_call_is_made() -> None:
+    calls = 0
+
+    def handler() -> float:
+        """The clock, which is asked in the midst of it."""
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            counter.increment("key")
+        return 0.0
+
+    counter = MemoryCounter(clock=handler)
+    assert counter.increment("key") == 2

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
 from django_counter.arguments import (
@@ -91,7 +91,7 @@ class MemoryCounter(Counter):
         if not callable(clock):
             raise CounterConfigError("option 'clock' must be a callable that returns seconds")
         self._clock = clock
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may count, too
         self._stored: dict[str, Stored] = {}
         self._sweep_at = SWEEP_AT
         self._window = checked_window(idempotency_window)

@@ -5,7 +5,7 @@ import atexit
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from threading import RLock
+from threading import RLock, get_ident
 from typing import Any
 from weakref import WeakMethod
 
@@ -66,6 +66,7 @@ class BufferedMiddleware(CounterMiddleware):
         """Be empty: also in a process that was forked, as its parent sends what it has."""
         self._pending = PendingSums(self._max_keys, self._start)
         self._sending = RLock()  # a signal handler may count, too
+        self._sending_thread: int | None = None  # who sends now
         self._sender = Sender(
             "buffer", self._interval, self.flush, self._pending.waits, self._pending.lock
         )
@@ -182,6 +183,7 @@ class BufferedMiddleware(CounterMiddleware):
             if parcel is None:
                 return
             outcomes: list[Any] = []
+            before, self._sending_thread = self._sending_thread, get_ident()
             try:
                 operations = [
                     Operation("increment", (key, amount, parcel.ttls.get(key)), {})
@@ -189,6 +191,7 @@ class BufferedMiddleware(CounterMiddleware):
                 ]
                 outcomes = CounterMiddleware.run_all(self, operations)
             finally:
+                self._sending_thread = before
                 dropped = self._settle(parcel, outcomes)
         if dropped:
             amounts = {key: parcel.sums[key] for key in dropped}
@@ -214,7 +217,7 @@ class BufferedMiddleware(CounterMiddleware):
             self.flush()
             sum_ = self._pending.add(key, amount, ttl)
             if sum_ is None:
-                self._pending.refuse_without_room()
+                self._pending.refuse_without_room(self._sending_thread == get_ident())
         return sum_
 
     async def _aadd(self, key: str, amount: int, ttl: Ttl) -> int:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from threading import Lock
+from threading import RLock
 
 from django_counter.base import Counter
 from django_counter.exceptions import (
@@ -59,7 +59,8 @@ class CircuitBreakerMiddleware(CounterMiddleware):
         self._calls = calls
         self._open_for = open_for
         self._clock = clock
-        self._lock = Lock()  # held for some lines, never while anyone waits for a server
+        # A signal handler may count, too. Held for some lines, never while one waits for a server.
+        self._lock = RLock()
         self._recent = Recent(within / SLICES)
         self._probe_at: float | None = None  # None while the circuit is closed
 

@@ -59,9 +59,12 @@ class PendingSums:
                 return None
             return total + self._known.get(key, 0)
 
-    def refuse_without_room(self) -> None:
-        """Raise CounterUnavailable where no room is to come: nothing can be sent."""
-        if self.away:  # else others were quicker
+    def refuse_without_room(self, sending: bool = False) -> None:
+        """Raise CounterUnavailable where no room is to come: nothing can be sent.
+
+        Nor can it by one who is `sending`, whom a signal's handler has interrupted in that.
+        """
+        if self.away or sending:  # else others were quicker
             raise CounterUnavailable(
                 f"{len(self._sums)} increments wait to be sent, there is no room for another"
             ) from self.away

@@ -3,7 +3,7 @@
 import logging
 import re
 from functools import lru_cache
-from threading import Lock
+from threading import RLock
 
 from django_counter.backends.memory import MemoryCounter
 from django_counter.exceptions import CounterConfigError, CounterError
@@ -128,7 +128,7 @@ def _share(limit: RateLimit) -> _LocalLimit:
         return _local(limit, max(1, setting("PROCESSES")))
 
 
-_lock = Lock()  # two threads at once would make two shares
+_lock = RLock()  # two threads at once would make two shares
 
 
 @lru_cache(maxsize=1024)
