@@ -122,7 +122,7 @@ def test_a_push_is_not_taken_for_a_reply(
     counter.set("key", 5)
     [connection] = counter._lane._idle
     for read in (lambda: counter.get("key"), lambda: counter.multi_get(["key"])["key"]):
-        connection.send(pack(("SUBSCRIBE", "channel")))
+        connection.send(pack(("SUBSCRIBE", "channel")), math.inf)
         connection.used = NEVER_PROBED
         assert read() == 5
     assert list(counter._lane._idle) == [connection]
@@ -141,7 +141,7 @@ def test_a_connection_of_another_class_is_not_waited_for_past_the_deadline() -> 
 def test_a_connection_with_something_to_read_is_not_used(counter: RedisCounter) -> None:
     counter.get("key")
     [connection] = counter._lane._idle
-    connection.send(pack(("INCRBY", "elsewhere", "41")))
+    connection.send(pack(("INCRBY", "elsewhere", "41")), math.inf)
     connection.used -= 1
     assert eventually(connection.stale)
     assert counter.increment("key") == 1

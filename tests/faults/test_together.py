@@ -21,6 +21,7 @@ from django_counter.backends.redis import call as call_module
 from django_counter.backends.redis.async_connection import AsyncConnection
 from django_counter.backends.redis.connection import SocketConnection
 from django_counter.backends.redis.pipeline import Pipeline
+from tests.certificates import trusting
 from tests.clusters import Cluster
 from tests.faults.operations import Caller
 from tests.faults.proxy import Fault, Proxy
@@ -212,14 +213,41 @@ def test_a_batch_leaves_in_one_write(
     for kind, method in ((SocketConnection, "send"), (AsyncConnection, "write")):
         original = getattr(kind, method)
 
-        def note(connection: Any, sent: Any, original: Any = original) -> None:
+        def note(connection: Any, sent: Any, *deadline: float, original: Any = original) -> None:
             written.append(sent)
-            original(connection, sent)
+            original(connection, sent, *deadline)
 
         monkeypatch.setattr(kind, method, note)
     call(counter, "run_all", EACH_ONCE)
     call(counter, "multi_increment", VALUES)
     assert len(written) == 2
+
+
+@pytest.fixture(params=["tcp", "TLS"])
+def ways(request: pytest.FixtureRequest) -> tuple[ServerProcess, str, dict[str, Any]]:
+    """A server, its URL, and the options that it needs."""
+    if request.param == "tcp":
+        server = request.getfixturevalue("valkey")
+        return server, server.url, {}
+    server = request.getfixturevalue("tls_server")
+    port = request.getfixturevalue("tls_port")
+    authority = request.getfixturevalue("authority")
+    return server, f"rediss://127.0.0.1:{port}/0", trusting(authority)
+
+
+def test_what_takes_many_writes_takes_no_longer_than_its_time(
+    make_counter: Callable[..., RedisCounter], ways: tuple[ServerProcess, str, dict[str, Any]]
+) -> None:
+    server, url, options = ways
+    lane = make_counter(url, timeout=30, **options)._lane
+    connection = lane._server.connect(time.monotonic() + 30)
+    server.pause()
+    try:
+        with pytest.raises(TimeoutError, match=r"in time|timed out"):
+            connection.send(bytes(2**26), time.monotonic() + 0.05)
+    finally:
+        server.resume()
+        connection.close()
 
 
 # Clusters.

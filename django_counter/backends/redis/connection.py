@@ -17,6 +17,7 @@ from django_counter.backends.redis.errors import DRIVER_ERRORS, ReplyLost
 UNPROBED_SECONDS = 0.001
 READ_BYTES = 400  # most replies are shorter, and Python keeps memory for objects of this size
 READ_MORE_BYTES = 65_536
+ONE_WRITE_BYTES = 65_536  # the kernel's buffers are larger: it takes as much at once
 INCOMPLETE = object()  # what a reader gives when it has no whole reply
 READABLE = select.POLLIN | getattr(select, "POLLRDHUP", 0)
 
@@ -37,7 +38,7 @@ class Connection(Protocol):
         own timeout bounds that read, so that a whole timeout must be left.
         """
 
-    def send(self, packed: bytes) -> None:
+    def send(self, packed: bytes, deadline: float) -> None:
         """Send commands, or raise one of DRIVER_ERRORS: of several, some may be sent then."""
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
@@ -53,13 +54,12 @@ class Connection(Protocol):
 class SocketConnection:
     """A connected redis-py connection of a known class, whose socket is used directly."""
 
-    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_timeout", "_tls", "used")
+    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_tls", "used")
 
     def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection  # owns the socket
         self._socket: socket.socket = connection._sock
         self._tls = isinstance(self._socket, ssl.SSLSocket)
-        self._timeout = timeout
         self._reader = reply_reader(connection)
         self._poll = select.poll()
         self._poll.register(self._socket, READABLE)
@@ -72,9 +72,10 @@ class SocketConnection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
-        if self._tls:
-            self._socket.settimeout(self._timeout)
-        self._socket.sendall(packed)
+        if self._tls or len(packed) > ONE_WRITE_BYTES:
+            self.send(packed, deadline)
+        else:
+            self._socket.sendall(packed)
         try:
             if wait:
                 self._wait(deadline)
@@ -92,10 +93,20 @@ class SocketConnection:
             self.close()
             raise ReplyLost from error
 
-    def send(self, packed: bytes) -> None:
-        if self._tls:
-            self._socket.settimeout(self._timeout)
-        self._socket.sendall(packed)
+    def send(self, packed: bytes, deadline: float) -> None:
+        if not self._tls and len(packed) <= ONE_WRITE_BYTES:
+            self._socket.sendall(packed)
+            return
+        # sendall() would give each of the writes that this takes the whole time.
+        unsent = memoryview(packed)
+        while unsent:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise TimeoutError("it could not be sent in time")
+            self._socket.settimeout(left)
+            unsent = unsent[self._socket.send(unsent) :]
+        if not self._tls:
+            self._socket.settimeout(None)
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         while len(replies) < count:
@@ -133,14 +144,14 @@ class DriverConnection:
         self.used = monotonic()
 
     def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
-        self.send(packed)
+        self.send(packed, deadline)
         try:
             return self._receive(deadline)
         except DRIVER_ERRORS as error:
             self.close()
             raise ReplyLost from error
 
-    def send(self, packed: bytes) -> None:
+    def send(self, packed: bytes, deadline: float) -> None:
         self._connection.send_packed_command([packed])
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:

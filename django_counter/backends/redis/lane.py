@@ -139,7 +139,7 @@ class Lane:
                 if sent and monotonic() >= deadline:
                     raise TimeoutError("no time is left")
                 sent += commands
-                connection.send(part)
+                connection.send(part, deadline)
                 connection.receive_all(replies, sent, deadline)
         except DRIVER_ERRORS as error:
             connection.close()

@@ -63,7 +63,7 @@ class ConfirmedConnection:
     def ask(self, packed: bytes, deadline: float, wait: bool) -> Reply | Exception:
         if packed == _SLOTS:
             return self._connection.ask(packed, deadline, wait)
-        self.send(packed)
+        self.send(packed, deadline)
         replies: list[Reply | Exception] = []
         try:
             self._connection.receive_all(replies, 1, deadline)
@@ -78,8 +78,8 @@ class ConfirmedConnection:
         [reply] = self._decided(replies, replies.pop())
         return reply
 
-    def send(self, packed: bytes) -> None:
-        self._connection.send(packed + self._confirmation.wait)
+    def send(self, packed: bytes, deadline: float) -> None:
+        self._connection.send(packed + self._confirmation.wait, deadline)
 
     def receive_all(self, replies: list[Reply | Exception], count: int, deadline: float) -> None:
         came: list[Reply | Exception] = []
