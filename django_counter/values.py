@@ -52,10 +52,10 @@ class Budget(NamedTuple):
 class Budgets(tuple[Budget, ...]):
     """Budgets that are drawn together, and drawn again, as those of a limit until a window ends.
 
-    What a counter makes of them is kept with them, and goes with them.
+    What a counter prepares for them is kept with them, and goes with them.
     """
 
-    made: tuple[object, Any] | None = None  # by which counter, and whatever that is
+    prepared: tuple[object, Any] | None = None  # by which counter, and whatever that is
 
 
 class Timer(NamedTuple):

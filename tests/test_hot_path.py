@@ -580,6 +580,26 @@ def test_what_came_once_leaves_no_work_for_the_garbage_collector(
     assert tracked(work) >= 1000  # they came again
 
 
+@pytest.mark.heavy
+def test_a_client_that_is_remembered_takes_little_memory(make_limit: MakeLimit) -> None:
+    limit = make_limit("100/d")
+    clients = [f"client {number}" for number in range(1000)]
+
+    def come() -> None:
+        for client in clients:
+            limit.hit(client)
+
+    come()
+    tracemalloc.start()
+    try:
+        come()
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(limit._places) == len(clients)
+    assert grown < 2500 * len(clients)
+
+
 def test_what_is_remembered_is_bounded(
     counter: RedisCounter, make_limit: MakeLimit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

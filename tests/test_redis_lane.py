@@ -347,10 +347,10 @@ def test_fakeredis_set_up_as_a_connection_class_works(
 def test_the_call_of_budgets_is_made_once(counter: RedisCounter) -> None:
     budgets = Budgets([Budget("key", 10, 60)])
     assert counter.take(budgets)[0].value == 9
-    made = budgets.made
+    made = budgets.prepared
     assert made is not None
     assert [counter.take(budgets)[0].value for _ in range(3)] == [8, 7, 6]
-    assert budgets.made is made
+    assert budgets.prepared is made
 
 
 def test_a_call_of_budgets_is_that_of_its_counter_and_cost(
@@ -369,8 +369,8 @@ def test_a_take_behind_a_middleware_is_remembered_as_well(counter: RedisCounter)
     budgets = Budgets([Budget("key", 10, 60)])
     behind = CounterMiddleware(counter)
     assert [behind.take(budgets)[0].value for _ in range(3)] == [9, 8, 7]
-    assert budgets.made is not None
-    assert budgets.made[0] is counter
+    assert budgets.prepared is not None
+    assert budgets.prepared[0] is counter
 
 
 def test_a_key_that_says_to_equal_another_is_counted_by_itself(

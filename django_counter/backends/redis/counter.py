@@ -250,10 +250,10 @@ class RedisCounter(Counter):
     def _take(
         self, budgets: Sequence[Budget], cost: int, idempotency_key: str | None = None
     ) -> Call[list[DecrementResult]]:
-        if type(budgets) is Budgets and budgets.made and idempotency_key is None:
-            counter, call = budgets.made
+        if type(budgets) is Budgets and budgets.prepared and idempotency_key is None:
+            counter, call = budgets.prepared
             if counter is self and call.value is cost:
-                return call  # type: ignore[no-any-return]  # a counter makes what it likes
+                return call  # type: ignore[no-any-return]  # a counter prepares what it likes
         checked = checked_budgets(budgets)
         cost = checked_amount(cost, "cost")
         words = [str(cost)]
@@ -263,7 +263,7 @@ class RedisCounter(Counter):
         token = take_once(idempotency_key, checked, cost)
         call = self._run("take", keys, words, "take", _taken, cost, once=token)
         if type(budgets) is Budgets and token is None:
-            budgets.made = self, call
+            budgets.prepared = self, call
         return call
 
     def refund(self, budgets: Sequence[Budget], cost: int = 1) -> None:
