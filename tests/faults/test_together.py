@@ -19,6 +19,7 @@ from django_counter import (
 from django_counter.backends.redis import RedisCounter, lane
 from django_counter.backends.redis import call as call_module
 from django_counter.backends.redis.async_connection import AsyncConnection
+from django_counter.backends.redis.call import pack
 from django_counter.backends.redis.connection import SocketConnection
 from django_counter.backends.redis.pipeline import Pipeline
 from tests.certificates import trusting
@@ -248,6 +249,19 @@ def test_what_takes_many_writes_takes_no_longer_than_its_time(
     finally:
         server.resume()
         connection.close()
+
+
+def test_nothing_of_what_takes_many_writes_is_sent_too_late(
+    make_counter: Callable[..., RedisCounter], proxy: Proxy
+) -> None:
+    connection = make_counter(proxy.url)._lane._server.connect(time.monotonic() + 10)
+    proxy.commands.clear()
+    with pytest.raises(TimeoutError, match="could not be sent in time"):
+        connection.send(pack(("GET", "key")) * 10_000, time.monotonic() - 1)
+    connection.send(pack(("GET", "last")), time.monotonic() + 10)
+    connection.receive_all([], 1, time.monotonic() + 10)
+    assert len(proxy.commands) == 1
+    connection.close()
 
 
 # Clusters.
