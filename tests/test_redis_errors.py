@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis import exceptions as driver
 from redis._parsers import BaseParser
+from redis.sentinel import MasterNotFoundError
 
 from django_counter import (
     CounterConfigError,
@@ -18,7 +19,14 @@ from django_counter import (
     CounterUnavailable,
 )
 from django_counter.backends.redis.call import Call, raw
-from django_counter.backends.redis.errors import RULES, ReplyLost, Tries, fail, next_try
+from django_counter.backends.redis.errors import (
+    RULES,
+    ReplyLost,
+    SentinelRefusal,
+    Tries,
+    fail,
+    next_try,
+)
 from django_counter.backends.redis.scripts import Script
 
 SECRET = "planted-secret"
@@ -74,6 +82,8 @@ UNCLASSED = {"MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "CROSSSLOT
 ERRORS = [
     (driver.InvalidResponse("Protocol error"), CounterConfigError, "not Redis"),
     (driver.RedisClusterException("no slots"), CounterConfigError, "cluster"),
+    (SentinelRefusal("invalid password"), CounterConfigError, "SENTINEL_KWARGS"),
+    (MasterNotFoundError("no Sentinel knows 'a'"), CounterUnavailable, "no Sentinel"),
     *[
         (driver.ResponseError(text), meaning, words)  # as where redis-py has no class for it
         for text, meaning, words in REPLIES

@@ -109,7 +109,7 @@ def parse_seconds(text: str) -> float:
     try:
         milliseconds(float(text))
     except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error
+        raise ArgumentTypeError(str(error).removeprefix("ttl ")) from error
     return float(text)
 
 

@@ -13,7 +13,7 @@ from django_counter.backends.redis.checkup import (
     FROM_INFORMATION,
     Finding,
     check_up,
-    refuses_credentials,
+    lacks_rights,
 )
 from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
@@ -44,7 +44,7 @@ def examine(alias: str) -> Iterator[Finding]:
         return
     except CounterError as error:
         yield Finding("connection", "problem", str(error), "Mend CACHES, or the server's users.")
-        if refuses_credentials(error):  # no other command tells more
+        if not lacks_rights(error):
             return
     yield _rights(counter)
     yield from _server(alias)

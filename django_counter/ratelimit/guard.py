@@ -37,7 +37,8 @@ class Hit(NamedTuple):
     @property
     def drew(self) -> bool:
         """Whether there is something to give back."""
-        return bool(self.cost) and self.decision.allowed and not self.decision.degraded
+        counted = self.decision.degraded in {None, "local"}
+        return bool(self.cost) and self.decision.allowed and counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Guard:
         """Give the hit back where the answer calls for it."""
         if not (self.refund_when and hit.drew and self.refund_when(request, answer)):
             return
-        if outages.refund(self.limit, hit.identity, hit.cost, hit.decision.at):
+        if outages.refund(self.limit, hit.identity, hit.cost, hit.decision):
             _note_refund(hit)
 
     async def arefund(self, request: HttpRequest, hit: Hit, answer: HttpResponseBase) -> None:
@@ -101,7 +102,7 @@ class Guard:
             return
         if not await sync_to_async(self.refund_when)(request, answer):
             return
-        if await outages.arefund(self.limit, hit.identity, hit.cost, hit.decision.at):
+        if await outages.arefund(self.limit, hit.identity, hit.cost, hit.decision):
             _note_refund(hit)
 
     def _counted(self, decisions: list[Decision], identity: str) -> Hit | None:

@@ -51,10 +51,12 @@ async def ahit(limit: RateLimit, identity: str, cost: int, on_error: str) -> Dec
         return _decide(limit, identity, cost, on_error, error)
 
 
-def refund(limit: RateLimit, identity: str, cost: int, at: float) -> bool:
-    """Give a hit back, if the counters are there, and return whether they were."""
+def refund(limit: RateLimit, identity: str, cost: int, decision: Decision) -> bool:
+    """Give a hit back, if what counted it is there, and return whether it was."""
+    if decision.degraded == "local":
+        return _refund_local(limit, identity, cost, decision)
     try:
-        limit.refund(identity, cost, at=at)
+        limit.refund(identity, cost, at=decision.at)
     except CounterError as error:
         rate_limit_error.send_robust(RateLimit, limit=limit, error=error)
         _log.error("A rate limit could not give a hit back: %s", type(error).__name__)
@@ -62,14 +64,22 @@ def refund(limit: RateLimit, identity: str, cost: int, at: float) -> bool:
     return True
 
 
-async def arefund(limit: RateLimit, identity: str, cost: int, at: float) -> bool:
+async def arefund(limit: RateLimit, identity: str, cost: int, decision: Decision) -> bool:
     """See refund()."""
+    if decision.degraded == "local":
+        return _refund_local(limit, identity, cost, decision)
     try:
-        await limit.arefund(identity, cost, at=at)
+        await limit.arefund(identity, cost, at=decision.at)
     except CounterError as error:
         await rate_limit_error.asend_robust(RateLimit, limit=limit, error=error)
         _log.error("A rate limit could not give a hit back: %s", type(error).__name__)
         return False
+    return True
+
+
+def _refund_local(limit: RateLimit, identity: str, cost: int, decision: Decision) -> bool:
+    local = _share(limit)
+    local.refund(identity, min(cost, local.largest_cost), at=decision.at)
     return True
 
 
@@ -90,7 +100,8 @@ def _decide(
 ) -> Decision:
     if on_error == "raise":
         raise error
-    _log.error("Rate limits cannot be asked, on_error is %r: %s", on_error, _told(error))
+    words = "The rate limit %r cannot be asked at %r, on_error is %r: %s"
+    _log.error(words, limit.name, limit.using, on_error, _told(error))
     if on_error == "local":
         local = _share(limit)
         return local.hit(identity, min(cost, local.largest_cost))._replace(degraded=on_error)

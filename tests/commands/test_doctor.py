@@ -192,6 +192,14 @@ def test_a_server_that_is_away_is_exit_code_5(settings: Any) -> None:
     assert "the server cannot be reached" in run.err
 
 
+def test_options_of_tls_without_it_are_a_problem_and_all_that_is_told(settings: Any) -> None:
+    use(settings, "redis://127.0.0.1:2/0", CONNECTION_POOL_KWARGS={"ssl_ca_certs": "/nowhere"})
+    run, each = findings()
+    assert run.code == 4
+    assert list(each) == ["configuration", "database", "connection"]
+    assert "ssl_ca_certs" in each["connection"]["found"]
+
+
 def test_settings_that_cannot_be_composed_are_a_problem(settings: Any) -> None:
     settings.COUNTERS = {"default": {"OPTIONS": {"cach": "default"}}}
     run, each = findings()

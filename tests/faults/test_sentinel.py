@@ -211,6 +211,35 @@ def test_no_sentinel_is_unavailable(
         call(counter, "increment", "key")
 
 
+@pytest.fixture
+def guarded() -> Iterator[ServerProcess]:
+    """A Sentinel that wants a password."""
+    with ServerProcess(valkey_binary(), arguments=["--sentinel"], requirepass="right") as sentinel:
+        yield sentinel
+
+
+@pytest.mark.fault("Sentinel's password")
+@pytest.mark.parametrize("given", [{}, {"password": "wrong"}], ids=["none", "wrong"])
+def test_a_sentinel_that_refuses_the_password_is_a_configuration_error(
+    call: Caller,
+    make_counter: Callable[..., RedisCounter],
+    guarded: ServerProcess,
+    given: dict[str, str],
+) -> None:
+    counter = make_counter(sentinels.URL, **sentinels.options_of(guarded), SENTINEL_KWARGS=given)
+    with pytest.raises(CounterConfigError, match="SENTINEL_KWARGS") as caught:
+        call(counter, "increment", "key")
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_master_that_no_sentinel_knows_is_said_to_be_unknown(
+    call: Caller, make_counter: Callable[..., RedisCounter], watched: Watched
+) -> None:
+    counter = make_counter("redis://nobody/0", **sentinels.options_of(watched.sentinel))
+    with pytest.raises(CounterUnavailable, match="no Sentinel that answers knows a master"):
+        call(counter, "increment", "key")
+
+
 def test_a_sentinel_whose_host_is_no_name_is_a_counter_error(
     call: Caller, make_counter: Callable[..., RedisCounter]
 ) -> None:

@@ -69,7 +69,7 @@ def test_a_read_over_tls_waits_until_the_deadline_of_its_call(
 def test_an_unknown_authority_is_a_configuration_error(
     call: Caller, make_counter: Callable[..., RedisCounter], url: str
 ) -> None:
-    with pytest.raises(CounterConfigError, match="TLS"):
+    with pytest.raises(CounterConfigError, match=r"TLS connection failed: .*certificate"):
         call(make_counter(url), "increment", "key")
 
 

@@ -22,7 +22,7 @@ from django_counter import (
 from django_counter.exceptions import CounterConfigError, CounterTypeError
 from django_counter.middleware import CounterMiddleware
 from django_counter.rare_log import RareLog
-from django_counter.ratelimit import RateLimit, clock, outages, rate_limit
+from django_counter.ratelimit import RateLimit, outages, rate_limit
 from django_counter.ratelimit.digests import digest
 from django_counter.ratelimit.limit import declared
 from django_counter.signals import rate_limit_error, rate_limited
@@ -279,11 +279,23 @@ class TestLocal:
             view = site.limited("10/h", cost=9, on_error="local")
             assert site.statuses(view, 2) == [200, 429]
 
-    def test_a_refund_gives_nothing_of_it_back(self, site: Site, away: CounterError) -> None:
-        """Nobody knows whether the hit was drawn where it would be given back."""
-        view = site.limited("1/h", on_error="local", refund_when=lambda *_: True)
+    def test_a_refund_goes_to_it_and_to_nobody_else(self, site: Site, away: CounterError) -> None:
+        """Nobody knows whether the hit was drawn from the counters, too."""
+        view = site.limited(
+            "1/h", on_error="local", refund_when=lambda request, _: "good" in request.GET
+        )
+        for _ in range(3):
+            assert site.ask(view, requests.get("/?good")).status_code == 200
         assert site.statuses(view, 2) == [200, 429]
         assert "refund" not in outage.asked
+
+    def test_a_refund_of_a_cost_above_the_share_is_of_the_share(
+        self, site: Site, away: CounterError
+    ) -> None:
+        options = {"on_error": "local", "refund_when": lambda *_: True}
+        with override_settings(RATE_LIMIT={"PROCESSES": 5}):
+            view = site.limited("10/h", cost=9, **options)
+            assert site.statuses(view, 3) == [200, 200, 200]
 
     def test_threads_share_it(
         self, name: str, away: CounterError, monkeypatch: pytest.MonkeyPatch
@@ -411,7 +423,8 @@ class TestLog:
         [record] = caplog.records
         assert (record.name, record.levelname) == (LOGGER, "ERROR")
         assert record.getMessage() == (
-            f"Rate limits cannot be asked, on_error is {on_error!r}: {type(away).__name__}"
+            f"The rate limit {site.name!r} cannot be asked at 'default', on_error is {on_error!r}: "
+            f"{type(away).__name__}"
         )
 
     def test_what_must_be_mended_is_told_but_not_whom_it_met(
@@ -421,7 +434,7 @@ class TestLog:
         outage.error = CounterConfigError(f"take of 'limit:a:{{{digested}}}:9/h:1': no such right")
         site.get(site.limited("9/h"))
         assert caplog.messages == [
-            "Rate limits cannot be asked, on_error is 'allow': "
+            f"The rate limit {site.name!r} cannot be asked at 'default', on_error is 'allow': "
             "CounterConfigError: take of 'limit:a:{...}:9/h:1': no such right"
         ]
 
@@ -476,9 +489,9 @@ class TestOperations:
 
     def test_a_refund_says_whether_it_was_made(self, name: str, runner: asyncio.Runner) -> None:
         limit = RateLimit("2/h", name=name)
-        limit.hit("a", 2)
-        assert outages.refund(limit, "a", 1, clock.now())
-        assert runner.run(outages.arefund(limit, "a", 1, clock.now()))
+        decision = limit.hit("a", 2)
+        assert outages.refund(limit, "a", 1, decision)
+        assert runner.run(outages.arefund(limit, "a", 1, decision))
         outage.error = ERRORS["unavailable"]
-        assert not outages.refund(limit, "a", 1, clock.now())
-        assert not runner.run(outages.arefund(limit, "a", 1, clock.now()))
+        assert not outages.refund(limit, "a", 1, decision)
+        assert not runner.run(outages.arefund(limit, "a", 1, decision))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django_redis import get_redis_connection
 from redis.cluster import RedisCluster
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from django_counter.backends.redis.counter import SCRIPTS
 from django_counter.backends.redis.errors import DRIVER_ERRORS
@@ -29,9 +29,9 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def refuses_credentials(error: Exception) -> bool:
-    """Return whether a call failed as the server does not know who asks."""
-    return isinstance(error.__cause__, AuthenticationError)
+def lacks_rights(error: Exception) -> bool:
+    """Return whether a call failed as the user may not make it: another command may tell more."""
+    return isinstance(error.__cause__, NoPermissionError)
 
 
 def check_up(cache: str) -> Iterator[Finding]:

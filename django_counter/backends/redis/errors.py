@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from redis import exceptions as driver
+from redis.sentinel import MasterNotFoundError
 
 from django_counter.backends.redis.call import Answer, Call, with_source
 from django_counter.exceptions import (
@@ -24,6 +25,10 @@ DRIVER_ERRORS = (driver.RedisError, driver.RedisClusterException, OSError)
 
 class ReplyLost(Exception):
     """A call was sent, and its reply, or its replicas', did not come. The cause says why."""
+
+
+class SentinelRefusal(driver.AuthenticationError):
+    """A Sentinel does not know who asks, and no other one knows the master."""
 
 
 # What a try of a call may end with. A CounterConfigError is that of the connection it needs.
@@ -74,6 +79,16 @@ RULES = (
     Rule((driver.ClusterDownError, "CLUSTERDOWN "), CounterUnavailable, "the cluster is down"),
     Rule((driver.TryAgainError, "TRYAGAIN "), CounterUnavailable, "the cluster is moving the key"),
     Rule(("max number of clients",), CounterUnavailable, "the server is at its maxclients"),
+    Rule(
+        (SentinelRefusal,),
+        CounterConfigError,
+        "a Sentinel does not accept these credentials: see SENTINEL_KWARGS",
+    ),
+    Rule(
+        (MasterNotFoundError,),
+        CounterUnavailable,
+        "no Sentinel that answers knows a master of this name that is up",
+    ),
     Rule(
         (driver.AuthenticationError, driver.AuthenticationWrongNumberOfArgsError),
         CounterConfigError,
@@ -237,14 +252,15 @@ def _conclusion(error: Exception) -> tuple[type[CounterError], str]:
         for sign in rule.signs:
             if sign in str(error) if isinstance(sign, str) else isinstance(error, sign):
                 return rule.meaning, rule.words
-    if _certificate_refused(error.__context__):
-        return CounterConfigError, "the TLS connection failed"
+    tls = error.__context__
+    if isinstance(tls, ssl.SSLError) and not isinstance(tls, _BROKEN_OFF):
+        told = (getattr(tls, name, None) for name in ("verify_message", "reason"))
+        reason = next(filter(None, told), type(tls).__name__)
+        return CounterConfigError, f"the TLS connection failed: {reason}"
     return CounterUnavailable, "the server cannot be reached"
 
 
-def _certificate_refused(error: BaseException | None) -> bool:
-    broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return isinstance(error, ssl.SSLError) and not isinstance(error, broken)
+_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 def _without_arguments(error: Exception) -> Exception:

@@ -3,10 +3,11 @@
 from time import monotonic
 from typing import Any
 
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import AuthenticationError, ConnectionError, ResponseError, TimeoutError
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from django_counter.backends.redis.deadline import connection_by
+from django_counter.backends.redis.errors import SentinelRefusal
 from django_counter.backends.redis.options import connection_options
 from django_counter.backends.redis.topology import Address
 
@@ -33,11 +34,15 @@ class Sentinels:
         that hangs leaves some to the others.
         """
         failure: Exception | None = None
+        refusal: SentinelRefusal | None = None
         for number, pool in enumerate(self._pools):
             now = monotonic()
             share = (deadline - now) / (len(self._pools) - number)
             try:
                 master = self._ask(pool, now + share)
+            except AuthenticationError as error:
+                refusal = SentinelRefusal(*error.args)
+                continue
             except (ConnectionError, TimeoutError) as error:
                 failure = error
                 continue
@@ -45,6 +50,8 @@ class Sentinels:
                 # The next time it is the first.
                 self._pools = [pool, *(other for other in self._pools if other is not pool)]
                 return master
+        if refusal:
+            raise refusal
         raise MasterNotFoundError(f"no Sentinel knows {self.service_name!r}") from failure
 
     def _ask(self, pool: Any, deadline: float) -> Address | None:
