@@ -149,11 +149,13 @@ def _secret(value: object) -> None:
 def _default(value: Any) -> None:
     if value is None:
         return
-    if not isinstance(value, dict) or not value.keys() <= {"RATE", "KEY", "ON_ERROR"}:
-        raise TypeError("must be a dict of RATE, KEY and ON_ERROR")
+    if not isinstance(value, dict) or not value.keys() <= {"RATE", "KEY", "ON_ERROR", "USING"}:
+        raise TypeError("must be a dict of RATE, KEY, ON_ERROR and USING, and of nothing else")
     parse_rate(value.get("RATE", ""))
     parse_identity(value.get("KEY", "ip"))
     check_on_error(value.get("ON_ERROR", "allow"))
+    if not isinstance(value.get("USING", ""), str):
+        raise TypeError("USING must be an alias in COUNTERS")
 
 
 RULES: dict[str, tuple[Callable[[Any], None], str]] = {

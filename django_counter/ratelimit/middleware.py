@@ -7,6 +7,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
+from django_counter.handler import DEFAULT_ALIAS
 from django_counter.ratelimit.addresses import client_ip, in_networks
 from django_counter.ratelimit.decisions import RateLimited
 from django_counter.ratelimit.guard import Guard, arefusal, decisions_of, refusal
@@ -94,7 +95,12 @@ def site_guard() -> Guard | None:
     default = setting("DEFAULT")
     if not default:
         return None
-    return _guard(default["RATE"], default.get("KEY", "ip"), default.get("ON_ERROR", "allow"))
+    return _guard(
+        default["RATE"],
+        default.get("KEY", "ip"),
+        default.get("ON_ERROR", "allow"),
+        default.get("USING", DEFAULT_ALIAS),
+    )
 
 
 def _guard_before(view: Callable[..., Any], request: HttpRequest) -> Guard | None:
@@ -106,8 +112,8 @@ def _guard_before(view: Callable[..., Any], request: HttpRequest) -> Guard | Non
 
 
 @lru_cache(maxsize=1)  # of settings that have changed, as in tests, none may be left
-def _guard(rate: str, key: str | Identify, on_error: str) -> Guard:
-    limit = RateLimit(rate, name=NAME)
+def _guard(rate: str, key: str | Identify, on_error: str, using: str) -> Guard:
+    limit = RateLimit(rate, name=NAME, using=using)
     limit.keys.add(key_name(key))
     return Guard(limit, parse_identity(key), on_error=on_error)
 

@@ -139,6 +139,7 @@ BAD: dict[str, list[Any]] = {
         {"RATE": "1/s", "KEY": None},
         {"RATE": "1/s", "ON_ERROR": "ignore"},
         {"RATE": "1/s", "ON_ERROR": None},
+        {"RATE": "1/s", "USING": None},
         {"RATE": "1/s", "NAME": "site"},
         {"rate": "1/s"},
     ],
@@ -167,7 +168,7 @@ GOOD: dict[str, list[Any]] = {
     "DEFAULT": [
         None,
         {"RATE": "100/m"},
-        {"RATE": "5 per day", "KEY": "user_or_ip", "ON_ERROR": "local"},
+        {"RATE": "5 per day", "KEY": "user_or_ip", "ON_ERROR": "local", "USING": "default"},
         {"RATE": "5/s", "KEY": lambda request: "all"},
     ],
     "DENY_CACHE": [0, 0.5, 1, 86_400],

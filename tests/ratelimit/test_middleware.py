@@ -8,6 +8,7 @@ from typing import Any
 import http_sf
 import pytest
 from asgiref.sync import SyncToAsync, iscoroutinefunction
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
@@ -317,6 +318,12 @@ class TestOutages:
         default = {"RATE": "1/m", "ON_ERROR": on_error}
         with override_settings(COUNTERS=AWAY, RATE_LIMIT={"DEFAULT": default}):
             assert visitor.statuses("plain", 3) == [status] * 3
+
+    def test_another_alias_may_count(self, visitor: Visitor) -> None:
+        aliases = {**AWAY, "limits": settings.COUNTERS["default"]}
+        default = {"RATE": "2/m", "ON_ERROR": "raise", "USING": "limits"}
+        with override_settings(COUNTERS=aliases, RATE_LIMIT={"DEFAULT": default}):
+            assert visitor.statuses("plain", 3) == [200, 200, 429]
 
     def test_all_are_let_in_without_it(self, visitor: Visitor) -> None:
         with override_settings(COUNTERS=AWAY):
