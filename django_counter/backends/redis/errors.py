@@ -148,8 +148,8 @@ def fail(call: Call[Any], error: Exception) -> NoReturn:
 def raise_if_of_handler(error: Exception) -> None:
     """Raise, as it is, what a signal's handler raised: it tells nothing of the server.
 
-    Sockets raise errors of its class, too. It is known by its last frames, which are of others,
-    where our code, but for what connects, calls nobody else's that is Python, other than ssl's.
+    It may be of a class that sockets raise, too. But its traceback leads from our code into that
+    of others, where these classes call none: no other Python than ssl's, once they are connected.
     """
     raised = error.__cause__ if isinstance(error, ReplyLost) else error
     trace = raised.__traceback__ if raised else None
