@@ -23,10 +23,9 @@ give a prefix or a longer interval.
 """
 
 LINES = 20  # where there is no terminal to fill
-VALUE_WIDTH = 20  # of -2**63
-RATE_WIDTH = 14
 BAR_WIDTH = 16
-KEY_WIDTH = 8  # at least
+KEY_WIDTH = 24  # at least, or there are no bars
+LEAST_KEY_WIDTH = 8
 PLAIN = str.maketrans("█…", "#~")  # for terminals that have no such signs
 HOME = "\x1b[H"
 CLEAR_LINE = "\x1b[K"
@@ -115,21 +114,28 @@ def _table(console: Console, moves: list[Move], columns: int) -> Iterator[str]:
     if not moves:
         yield "Nothing moved."
         return
-    key_width = columns - VALUE_WIDTH - RATE_WIDTH - BAR_WIDTH - 6
+    values = _aligned("VALUE", [f"{move.value:,}" for move in moves])
+    rates = _aligned("PER SECOND", [f"{move.rate:+,.1f}" for move in moves])
+    numbers = [f"  {value}  {rate}" for value, rate in zip(values, rates, strict=True)]
+    key_width = columns - len(numbers[0]) - BAR_WIDTH - 2
     has_bars = key_width >= KEY_WIDTH
     if not has_bars:
-        key_width = max(KEY_WIDTH, columns - VALUE_WIDTH - RATE_WIDTH - 4)
-    names = f"{'KEY':<{key_width}}  {'VALUE':>{VALUE_WIDTH}}  {'PER SECOND':>{RATE_WIDTH}}"
-    yield style.MIGRATE_HEADING(names[:columns])
+        key_width = max(LEAST_KEY_WIDTH, columns - len(numbers[0]))
+    yield style.MIGRATE_HEADING(f"{'KEY':<{key_width}}{numbers[0]}"[:columns])
     fastest = max(abs(move.rate) for move in moves)
-    for move in moves:
+    for move, its_numbers in zip(moves, numbers[1:], strict=True):
         key = shortened(console.encodable(escaped(move.key)), key_width)
         blank = " " * (key_width - width(key))
-        numbers = f"{move.value:>{VALUE_WIDTH},}  {move.rate:>+{RATE_WIDTH},.1f}"
         paint = style.SUCCESS if move.rate > 0 else style.WARNING
         room = columns - BAR_WIDTH - 2 if has_bars else columns
-        line = shortened(f"{key}{blank}  {numbers}", room)
+        line = shortened(f"{key}{blank}{its_numbers}", room)
         yield f"{line}  {paint('█' * _cells(move.rate, fastest))}" if has_bars else line
+
+
+def _aligned(name: str, texts: list[str]) -> list[str]:
+    """Return a column's name and its texts, as wide as the widest of them."""
+    wide = max(map(len, [name, *texts]))
+    return [f"{text:>{wide}}" for text in [name, *texts]]
 
 
 def _cells(rate: float, fastest: float) -> int:
