@@ -373,6 +373,40 @@ def test_a_take_behind_a_middleware_is_remembered_as_well(counter: RedisCounter)
     assert budgets.prepared[0] is counter
 
 
+class Raising:
+    """A socket whose reads run Python of a module, which raises."""
+
+    def __init__(self, module: str, error: Exception) -> None:
+        names: dict[str, Any] = {"__name__": module, "error": error}
+        exec("def recv(size):\n    raise error", names)
+        self.recv = names["recv"]
+
+    def sendall(self, packed: bytes) -> None:
+        """Take all."""
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "kind"),
+    [
+        ("project.tasks", TimeoutError("too late"), TimeoutError),
+        ("project.tasks", ConnectionResetError(errno.ECONNRESET, "reset"), CounterOutcomeUnknown),
+        ("gevent._socket3", TimeoutError("timed out"), CounterOutcomeUnknown),
+        ("ssl", TimeoutError("timed out"), CounterOutcomeUnknown),
+    ],
+    ids=["a handler", "the system", "gevent", "TLS"],
+)
+def test_an_error_is_a_handler_s_or_the_socket_s(
+    counter: RedisCounter, module: str, error: Exception, kind: type[Exception]
+) -> None:
+    counter.get("key")
+    [connection] = counter._lane._idle
+    connection.used = NEVER_PROBED
+    connection._socket = Raising(module, error)
+    with pytest.raises(kind) as caught:
+        counter.increment("key")
+    assert error in {caught.value, caught.value.__cause__}
+
+
 def test_a_key_that_says_to_equal_another_is_counted_by_itself(
     call: Caller, counter: RedisCounter
 ) -> None:

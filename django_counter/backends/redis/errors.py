@@ -148,24 +148,27 @@ def fail(call: Call[Any], error: Exception) -> NoReturn:
 def raise_if_of_handler(error: Exception) -> None:
     """Raise, as it is, what a signal's handler raised: it tells nothing of the server.
 
-    It may be of a class that sockets raise, too. But its traceback leads from our code into that
-    of others, where these classes call none: no other Python than ssl's, once they are connected.
+    It may be of a class that sockets raise, too. But it has no number of the system's, and its
+    traceback leads from our code into that of others, where these classes call none: no other
+    Python than that of sockets, once they are connected.
     """
     raised = error.__cause__ if isinstance(error, ReplyLost) else error
-    trace = raised.__traceback__ if raised else None
-    ours = ""
+    if raised is None or getattr(raised, "errno", None) is not None:
+        return
+    trace, ours = raised.__traceback__, ""
     while trace:
         module = trace.tb_frame.f_globals.get("__name__", "")
         if module.startswith("django_counter."):
             ours = trace.tb_frame.f_code.co_qualname
-        elif module != ssl.__name__:
+        elif module.partition(".")[0] not in _SOCKETS:
             break
         trace = trace.tb_next
-    if raised and trace and ours.startswith(_CALLING_NOBODY):
+    if trace and ours.startswith(_CALLING_NOBODY):
         raise raised
 
 
 _CALLING_NOBODY = ("Lane.", "ClusterLane.", "SocketConnection.", "ConfirmedConnection.")
+_SOCKETS = {"socket", "ssl", "gevent", "eventlet"}  # whose Python sockets may run
 
 
 def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]:
