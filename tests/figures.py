@@ -80,6 +80,7 @@ CATALOGUE = (
     "master killed, cluster",
     "master killed, Sentinel",
     "no Sentinel",
+    "Sentinel's password",
     "partition and promotion",
     "server killed",
     "exception from a signal",
