@@ -65,6 +65,9 @@ def measure(bench: Bench) -> Section:
         again_trips = trips(wire, again, 2000)
     # What a process remembers of denials is measured apart.
     with override_settings(RATE_LIMIT={"DENY_CACHE": 0}):
+        for each in (allowed, denied):
+            for _ in range(2 * len(CROWD)):  # forgotten with the settings, and soon known again
+                each.decides[OURS_OF_A_CROWD]()
         rounds = {
             kind: interleaved(bench, each) for kind, each in [(ALLOWED, allowed), (DENIED, denied)]
         }
@@ -139,11 +142,9 @@ def ours(limit: int) -> dict[str, Decide]:
     algorithms = ("fixed", "sliding", "token_bucket")
     decides = {
         name: _hitting(RateLimit(f"{limit}/d", name=f"{algorithm} {limit}", algorithm=algorithm))
-        for name, algorithm in zip(OWN, algorithms, strict=False)
+        for name, algorithm in zip(OWN[:-1], algorithms, strict=True)
     }
     decides[OURS_OF_A_CROWD] = _hitting(RateLimit(f"{limit}/d", name=f"crowd {limit}"), CROWD)
-    for _ in CROWD:
-        decides[OURS_OF_A_CROWD]()
     return decides
 
 
