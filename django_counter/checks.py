@@ -73,8 +73,14 @@ def _connects_late(each: Definition, backend: object) -> bool:
         return backend is MemoryCounter
     cache: dict[str, Any] = settings.CACHES[each.options.get("cache", "default")]
     default = getattr(settings, "DJANGO_REDIS_CONNECTION_FACTORY", "django_redis.")
-    factory = cache.get("OPTIONS", {}).get("CONNECTION_FACTORY", default)
-    return str(factory).startswith(("django_redis.", "django_counter."))
+    factory = str(cache.get("OPTIONS", {}).get("CONNECTION_FACTORY", default))
+    if factory.startswith(("django_redis.", "django_counter.")):
+        return True
+    try:
+        import_string(factory)
+    except ImportError:
+        return True  # it is never made, and the backend says why
+    return False
 
 
 def _check_cache(each: Definition) -> Iterator[CheckMessage]:

@@ -18,11 +18,11 @@ from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError
 
 DEFAULT_ALIAS = "default"
-SETTINGS_TYPES: dict[str, type | tuple[type, ...]] = {
-    "BACKEND": str,
-    "KEY_PREFIX": str,
-    "MIDDLEWARE": (list, tuple),
-    "OPTIONS": dict,
+SETTINGS_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "BACKEND": (str, "a dotted path"),
+    "KEY_PREFIX": (str, "a text"),
+    "MIDDLEWARE": ((list, tuple), "a list of dotted paths"),
+    "OPTIONS": (dict, "a dict"),
 }
 
 Middleware: TypeAlias = Callable[[Counter], Counter]
@@ -195,8 +195,9 @@ def definition(alias: str) -> Definition:
     for name, value in entry.items():
         if name not in SETTINGS_TYPES:
             raise blank.error(f"unknown key {name!r}, it has {list(SETTINGS_TYPES)}")
-        if not isinstance(value, SETTINGS_TYPES[name]):
-            raise blank.error(f"{name} must not be a {type(value).__name__}")
+        kind, words = SETTINGS_TYPES[name]
+        if not isinstance(value, kind):
+            raise blank.error(f"{name} must be {words}, not {type(value).__name__}")
     for path in entry.get("MIDDLEWARE", ()):
         if not isinstance(path, str):
             raise blank.error(f"MIDDLEWARE must hold dotted paths, not {path!r}")

@@ -10,6 +10,7 @@ from django_counter import Counter
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
 
+CLUSTER = "django_counter.backends.redis.cluster.ClusterConnectionFactory"
 REDIS = "django_redis.cache.RedisCache"
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 QUIET = {"SOCKET_TIMEOUT": 1}
@@ -43,6 +44,11 @@ def ids(**changes: Any) -> list[str]:
 
 def wraps_nothing(counter: Counter) -> Counter:
     return counter
+
+
+class Connecting:
+    def __init__(self, options: dict[str, Any]) -> None:
+        raise AssertionError("it may connect")
 
 
 not_callable = "a text"
@@ -81,7 +87,10 @@ def test_a_badly_formed_entry_is_an_error(counters: Any) -> None:
         {"timeout": "0.25"},
         {"timeout": -1},
         {"timeout": 0},
+        {"timeout": 3601},
+        {"timeout": True},
         {"replicas": -1},
+        {"replicas": 1001},
         {"replicas": "1"},
         {"idempotency_window": 0},
         {"idempotency_window": "600"},
@@ -103,6 +112,10 @@ def test_a_value_that_the_backend_refuses_is_an_error(backend: str, options: Any
         cache("redis://checks-2/1", SOCKET_CONNECT_TIMEOUT="0.25"),
         cache("redis://checks-3/1", SOCKET_CONNECT_TIMEOUT=-1),
         cache(f"redis://:{SECRET}@checks-4:port/1"),
+        cache("redis://checks-6/1", CONNECTION_FACTORY="nowhere.Factory"),
+        cache("redis://checks-7/1", CONNECTION_FACTORY=CLUSTER.replace("Connection", "")),
+        cache("redis://checks-8/1", CONNECTION_POOL_CLASS="nowhere.Pool"),
+        cache("redis://checks-9/1", PARSER_CLASS="redis.connection.Nothing"),
     ],
 )
 def test_a_cache_that_nothing_can_connect_with_is_an_error(counters: dict[str, Any]) -> None:
@@ -110,7 +123,7 @@ def test_a_cache_that_nothing_can_connect_with_is_an_error(counters: dict[str, A
 
 
 def test_a_factory_of_others_is_not_asked_for_it_may_connect() -> None:
-    counters = cache("redis://checks-5/1", CONNECTION_FACTORY="nowhere.Factory")
+    counters = cache("redis://checks-5/1", CONNECTION_FACTORY=f"{__name__}.Connecting")
     assert found(CACHES={"default": cache("redis://h/0"), "counters": counters}) == []
 
 
@@ -121,7 +134,7 @@ def test_the_text_names_the_entry_and_the_option() -> None:
         [clears, error] = run_checks(tags=["counters"])
     assert clears.id == "django_counter.W003"
     assert error.msg == (
-        "COUNTERS['default']: option 'timeout' must be at least 0.001 seconds, not 0"
+        "COUNTERS['default']: option 'timeout' must be a number from 0.001 to 3600, not 0"
     )
 
 

@@ -220,21 +220,21 @@ def test_the_key_prefix_is_no_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "right"),
     [
-        ("BACKEND", MemoryCounter),
-        ("BACKEND", None),
-        ("KEY_PREFIX", None),
-        ("KEY_PREFIX", b"a"),
-        ("MIDDLEWARE", "django_counter.middleware.LoggingMiddleware"),
-        ("MIDDLEWARE", None),
-        ("OPTIONS", None),
-        ("OPTIONS", ["clock"]),
+        ("BACKEND", MemoryCounter, "a dotted path"),
+        ("BACKEND", None, "a dotted path"),
+        ("KEY_PREFIX", None, "a text"),
+        ("KEY_PREFIX", b"a", "a text"),
+        ("MIDDLEWARE", "django_counter.middleware.LoggingMiddleware", "a list of dotted paths"),
+        ("MIDDLEWARE", None, "a list of dotted paths"),
+        ("OPTIONS", None, "a dict"),
+        ("OPTIONS", ["clock"], "a dict"),
     ],
 )
-def test_a_value_of_another_type_is_named(name: str, value: Any) -> None:
+def test_a_value_of_another_type_is_named(name: str, value: Any, right: str) -> None:
     words = refusal({"BACKEND": MEMORY, name: value})
-    assert words == f"COUNTERS['default']: {name} must not be a {type(value).__name__}"
+    assert words == f"COUNTERS['default']: {name} must be {right}, not {type(value).__name__}"
 
 
 @pytest.mark.parametrize("prefix", ["", "a\n", "x" * 513, "\ud800"])

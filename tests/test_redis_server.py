@@ -97,7 +97,7 @@ def test_connecting_has_its_own_timeout_within_that_of_a_call(
     assert server._options["socket_connect_timeout"] == seconds
 
 
-@pytest.mark.parametrize("timeout", [0, 0.0009, -1, math.inf, math.nan, "1"])
+@pytest.mark.parametrize("timeout", [0, 0.0009, -1, 3600.1, math.inf, math.nan, "1", True])
 def test_a_timeout_out_of_range_is_refused(make_server: MakeServer, timeout: Any) -> None:
     with pytest.raises(CounterConfigError, match=re.escape(f"not {timeout!r}")):
         make_server(NOWHERE, timeout)

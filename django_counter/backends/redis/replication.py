@@ -14,6 +14,8 @@ from django_counter.backends.redis.errors import DRIVER_ERRORS, ReplyLost, reply
 from django_counter.backends.redis.topology import CLUSTER_SLOTS
 from django_counter.exceptions import CounterConfigError
 
+MAX_REPLICAS = 1000
+
 # Asked on each new connection: that WAIT is refused must be known before a change is made.
 WAIT_FOR_NONE: Command = ("WAIT", "0", "0")
 
@@ -22,8 +24,10 @@ _SLOTS = pack(CLUSTER_SLOTS.command)  # asked of nodes that may have no replica,
 
 def checked_replicas(replicas: int) -> int:
     """Return the option `replicas`; refuse what is no number of them."""
-    if type(replicas) is not int or replicas < 0:
-        raise CounterConfigError(f"option 'replicas' must be an int of 0 or more, not {replicas!r}")
+    if type(replicas) is not int or not 0 <= replicas <= MAX_REPLICAS:
+        raise CounterConfigError(
+            f"option 'replicas' must be an int from 0 to {MAX_REPLICAS}, not {replicas!r}"
+        )
     return replicas
 
 

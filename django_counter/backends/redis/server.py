@@ -1,7 +1,6 @@
 """The server of a CACHES alias, and how to connect to it."""
 
 import asyncio
-import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from copy import copy
@@ -40,6 +39,8 @@ from django_counter.backends.redis.topology import Address
 from django_counter.exceptions import CounterConfigError
 
 DEFAULT_TIMEOUT = 1.0  # seconds
+MIN_TIMEOUT = 0.001  # seconds
+MAX_TIMEOUT = 3600  # seconds
 
 # The classes whose sockets the lanes use directly, each with what is made in its place: Sentinels
 # are asked before, and event loops have their own.
@@ -226,13 +227,16 @@ def _without_secrets(cache: str) -> Iterator[None]:
         raise CounterConfigError(f"CACHES has no cache {cache!r}: {error}") from error
     except NotImplementedError as error:
         raise CounterConfigError(f"CACHES[{cache!r}] is not a cache of django-redis") from error
-    except ImproperlyConfigured as error:
+    except (ImportError, ImproperlyConfigured) as error:
         raise CounterConfigError(f"CACHES[{cache!r}]: {error}") from error
     except ValueError:  # its text may hold parts of a password
         raise CounterConfigError(f"CACHES[{cache!r}]: LOCATION is not a Redis URL") from None
 
 
 def _seconds(timeout: float | None, name: str) -> float | None:
-    if timeout is None or (isinstance(timeout, int | float) and 0.001 <= timeout < math.inf):
+    if timeout is None:
+        return None
+    if type(timeout) in (int, float) and MIN_TIMEOUT <= timeout <= MAX_TIMEOUT:
         return timeout
-    raise CounterConfigError(f"{name} must be at least 0.001 seconds, not {timeout!r}")
+    bounds = f"from {MIN_TIMEOUT} to {MAX_TIMEOUT}"
+    raise CounterConfigError(f"{name} must be a number {bounds}, not {timeout!r}")
