@@ -32,7 +32,7 @@ class CounterOutcomeUnknown(CounterError):
     def __str__(self) -> str:
         amount = "" if self.value is None else f" with value {self.value}"
         return (
-            f"{self.operation} of {self.key!r}{amount} was sent and no reply came: "
+            f"{self.operation} of {self.key!r}{amount} was sent and not confirmed: "
             "it may have been applied"
         )
 

@@ -163,7 +163,7 @@ def test_an_unknown_outcome_names_operation_key_and_value() -> None:
     error = CounterOutcomeUnknown("increment", "visits", 5)
     assert (error.operation, error.key, error.value) == ("increment", "visits", 5)
     assert str(error) == (
-        "increment of 'visits' with value 5 was sent and no reply came: it may have been applied"
+        "increment of 'visits' with value 5 was sent and not confirmed: it may have been applied"
     )
     assert " with value" not in str(CounterOutcomeUnknown("delete", "visits", None))
 

@@ -6,7 +6,7 @@ from django_counter.handler import counters
 from django_counter.models import Counter, time_left
 from django_counter.values import allowed_ttl
 
-UNKNOWN = "no reply came, it may have been applied"
+UNKNOWN = "not confirmed, it may have been applied"
 
 
 class Refused(Exception):

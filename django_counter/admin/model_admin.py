@@ -56,7 +56,8 @@ def answered(view: "ViewOf[P]") -> "ViewOf[P]":
         except CounterError as error:
             passes = isinstance(error, CounterUnavailable | CounterOutcomeUnknown)
             title = "The counters do not answer" if passes else "The counters cannot do this"
-            context = {"title": title, "error": error, "passes": passes}
+            unknown = isinstance(error, CounterOutcomeUnknown)
+            context = {"title": title, "error": error, "passes": passes, "unknown": unknown}
             return self._page(request, "failed.html", context, status=503 if passes else 500)
 
     return wrapper

@@ -398,9 +398,10 @@ def test_a_change_with_an_unknown_outcome_is_told_and_logged(
     answer = ann.post(address("visits", page), form)
     assert answer.status_code == 503
     assert "it may have been applied" in answer.text
+    assert "before you do it again" in answer.text
     [(name, said)] = trail()
     assert name == log_name("default", "visits")
-    unknown = "no reply came, it may have been applied."
+    unknown = "not confirmed, it may have been applied."
     if operation == "delete":
         assert said == f"delete: {unknown}"
     else:

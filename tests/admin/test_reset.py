@@ -207,5 +207,5 @@ def test_a_reset_with_an_unknown_outcome_logs_that(
     assert answer.status_code == 503
     assert [said for _, said in trail()] == [
         "reset, it held 10.",
-        "reset: no reply came, it may have been applied, it held 10.",
+        "reset: not confirmed, it may have been applied, it held 10.",
     ]

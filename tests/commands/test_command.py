@@ -130,7 +130,7 @@ def test_an_unknown_outcome_says_what_is_unknown_and_how_to_look(failing: type[F
     failing.error = CounterOutcomeUnknown("increment", "some key", 1)
     run = call("incr", "some key")
     assert run.code == 1
-    assert "increment of 'some key' with value 1 was sent and no reply came" in run.err
+    assert "increment of 'some key' with value 1 was sent and not confirmed" in run.err
     assert "manage.py counter get 'some key'" in run.err
 
 
