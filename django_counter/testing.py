@@ -27,10 +27,31 @@ class Clock:
         self.seconds += seconds
 
 
-class override_counters(TestContextDecorator):
+class Decorator(TestContextDecorator):
+    """A context manager, and with its parentheses a decorator of tests and of TestCase classes.
+
+    Each test of a class has its own, and what sets the class up has another one.
+    """
+
+    def __init__(self, *, attr_name: str | None = None, kwarg_name: str | None = None) -> None:
+        super().__init__(attr_name, kwarg_name)
+
+    def decorate_class(self, cls: Any) -> Any:
+        decorated: Any = super().decorate_class(cls)
+        set_up_class = decorated.setUpClass.__func__
+
+        def setUpClass(cls: Any) -> None:
+            cls.enterClassContext(type(self)())
+            set_up_class(cls)
+
+        decorated.setUpClass = classmethod(setUpClass)
+        return decorated
+
+
+class override_counters(Decorator):
     """Keep all counters in memory, empty, on a clock of their own, without statistics.
 
-    A decorator of tests and of TestCase classes, and a context manager that gives the Clock.
+    As a context manager it gives the Clock.
     """
 
     def enable(self) -> Clock:
@@ -51,7 +72,7 @@ class override_counters(TestContextDecorator):
         self._settings.disable()
 
 
-class rate_limits_disabled(TestContextDecorator):
+class rate_limits_disabled(Decorator):
     """Let every request pass, uncounted: RATE_LIMIT["ENABLED"] is off."""
 
     def enable(self) -> None:

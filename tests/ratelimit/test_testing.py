@@ -150,6 +150,33 @@ class TestOverrideCounters:
             assert counter.get("a") == 0
             assert inner.seconds < outer.seconds - 900
 
+    @pytest.mark.parametrize("decorator", [override_counters, rate_limits_disabled])
+    def test_without_parentheses_it_is_refused(self, decorator: Any) -> None:
+        for tests in (SimpleTestCase, statuses):
+            with pytest.raises(TypeError, match="positional argument"):
+                decorator(tests)
+
+    def test_what_a_class_sets_up_counts_in_memory_too(self) -> None:
+        @override_counters()
+        class Tests(SimpleTestCase):
+            @classmethod
+            def setUpClass(cls) -> None:
+                super().setUpClass()
+                move_clock(1)  # there is one
+                counter.increment("a")
+
+            def test(self) -> None:
+                assert counter.increment("a") == 1  # each test begins with nothing
+
+        class More(Tests):
+            def test_again(self) -> None:
+                self.test()
+
+        for tests in (Tests, More):
+            result = unittest.TestResult()
+            unittest.defaultTestLoader.loadTestsFromTestCase(tests).run(result)
+            assert result.wasSuccessful(), [*result.errors, *result.failures]
+
     def test_a_function_can_be_decorated(self) -> None:
         @override_counters()
         def test(value: int) -> int:
