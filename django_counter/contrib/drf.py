@@ -81,7 +81,7 @@ class RateLimitThrottle(BaseThrottle):  # type: ignore[misc]
         scope = cls.scope or throttle_scope
         if not scope:
             return None
-        rates = api_settings.DEFAULT_THROTTLE_RATES
+        rates = api_settings.DEFAULT_THROTTLE_RATES or {}
         if scope not in rates:
             raise ImproperlyConfigured(
                 f"{cls.__qualname__}: DEFAULT_THROTTLE_RATES has no scope {scope!r}, "
@@ -126,7 +126,7 @@ class RateLimitThrottle(BaseThrottle):  # type: ignore[misc]
     @classmethod
     def _limit(cls, name: str, rates: Rates) -> RateLimit:
         try:
-            texts = (rates,) if isinstance(rates, str) else tuple(rates)
+            texts = tuple(rates) if isinstance(rates, list | tuple) else (rates,)
             return _limit(texts, name, cls.algorithm, cls.using)
         except (TypeError, ValueError) as error:
             raise ImproperlyConfigured(f"{cls.__qualname__}, scope {name!r}: {error}") from error

@@ -59,13 +59,13 @@ def check_declared_limits(**kwargs: Any) -> Iterator[CheckMessage]:
         aliases = list(counters)
     except CounterConfigError:
         return  # they are not known: E001
-    for limit in limits:
-        if limit.using not in aliases:
-            yield Error(
-                f"COUNTERS has no alias {limit.using!r}, which {limit!r} uses.",
-                hint=f"Set its using= to one of {aliases}.",
-                id="django_counter.E015",
-            )
+    for alias in sorted({limit.using for limit in limits} - {*aliases}):
+        users = ", ".join(repr(limit.name) for limit in limits if limit.using == alias)
+        yield Error(
+            f"COUNTERS has no alias {alias!r}, which rate limits use: {users}.",
+            hint=f"Add it, or set their using= to another; there are {aliases}.",
+            id="django_counter.E015",
+        )
 
 
 def _is_rate_limit_middleware(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterator
+from http import HTTPMethod
 from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
@@ -16,6 +17,8 @@ from django_counter.ratelimit.identity import Identify, key_name, parse_identity
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.outages import check_on_error
 from django_counter.ratelimit.settings import current
+
+METHODS = frozenset(each.value for each in HTTPMethod)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -40,9 +43,9 @@ def rate_limit(
     "get:FIELD", "session", or a function of the request. The `name` is the dotted path of the
     view; one whose path is not its own needs a name.
 
-    `methods` are the HTTP methods that count, all without it. `cost` is a number, or a function
-    of the request; 0 draws nothing, and a request that costs more than the limit is answered with
-    400. With `when`, only the requests count for which it is true.
+    `methods` are the HTTP methods that count, of those in http.HTTPMethod; all without it. `cost`
+    is a number, or a function of the request; 0 draws nothing, and a request that costs more than
+    the limit is answered with 400. With `when`, only the requests count for which it is true.
     `refund_when`, a function of the request and the response, gives the hit back. With `block` off
     the view runs in any case. The decisions are in `request.rate_limits`, in the order made.
     All functions are synchronous; those of an asynchronous view run in a thread.
@@ -54,9 +57,9 @@ def rate_limit(
     check_on_error(on_error)
     _check_function("when", when)
     _check_function("refund_when", refund_when)
-    if isinstance(methods, str):
-        raise TypeError(f"methods must be several, such as [{methods!r}]")
-    counted = None if methods is None else frozenset(method.upper() for method in methods)
+    if not isinstance(block, bool):
+        raise TypeError(f"block must be True or False, not {block!r}")
+    counted = None if methods is None else _checked_methods(methods)
     limit_of = _limits(rates, name, algorithm, using, cost, key_name(key))
 
     def applies(request: HttpRequest) -> bool:
@@ -136,6 +139,19 @@ def _alimited(
         return response
 
     return alimited
+
+
+def _checked_methods(methods: Collection[str]) -> frozenset[str]:
+    """Return HTTP methods in capitals; refuse others, for which a view would never be limited."""
+    if isinstance(methods, str):
+        raise TypeError(f"methods must be several, such as [{methods!r}]")
+    checked = frozenset(method.upper() for method in methods)
+    if not checked:
+        raise ValueError("methods must name at least one, such as ['POST']")
+    if unknown := checked - METHODS:
+        good = ", ".join(map(repr, sorted(METHODS)))
+        raise ValueError(f"methods must be of {good}, not {', '.join(map(repr, unknown))}")
+    return checked
 
 
 def _check_function(argument: str, value: object) -> None:

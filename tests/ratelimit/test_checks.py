@@ -304,11 +304,15 @@ class TestNames:
 
 class TestAliases:
     def test_an_unknown_alias_is_an_error(self) -> None:
-        limit = RateLimit("1/h", name="one name", using="nowhere")
+        limits = [RateLimit("1/h", name=each, using="nowhere") for each in ("one", "two")]
         [error] = check_declared_limits()
         assert error.id == "django_counter.E015"
-        assert error.msg == f"COUNTERS has no alias 'nowhere', which {limit!r} uses."
-        assert error.hint == "Set its using= to one of ['default', 'elsewhere']."
+        words = "COUNTERS has no alias 'nowhere', which rate limits use: 'one', 'two'."
+        assert error.msg == words
+        assert error.hint == (
+            "Add it, or set their using= to another; there are ['default', 'elsewhere']."
+        )
+        assert limits
 
     def test_a_known_alias_is_none(self) -> None:
         limit = RateLimit("1/h", name="one name", using="elsewhere")

@@ -404,13 +404,18 @@ class TestScopes:
         [
             ("bad", "scope 'bad': 'often' is no rate. Good"),
             ("bad name %", "is no name"),
-            ("number", "scope 'number'"),
+            ("number", "scope 'number': 5 is no rate. Good"),
         ],
     )
     def test_a_bad_scope_is_refused(self, scope: str, message: str) -> None:
         rates = {"bad": "often", "bad name %": "2/m", "number": 5}
         with drf(DEFAULT_THROTTLE_RATES=rates), pytest.raises(ImproperlyConfigured, match=message):
             RateLimitThrottle.get_limit(scope)
+
+    def test_without_rates_no_scope_is_known(self) -> None:
+        words = r"'burst', it has \[\]"
+        with drf(DEFAULT_THROTTLE_RATES=None), pytest.raises(ImproperlyConfigured, match=words):
+            RateLimitThrottle.get_limit("burst")
 
     @pytest.mark.parametrize("rate", ["often", (), ("1/s", "1/s"), 5])
     def test_a_bad_rate_is_refused_where_the_class_is_defined(self, rate: Any) -> None:

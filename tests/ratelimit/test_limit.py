@@ -48,7 +48,7 @@ class TestArguments:
 
     @pytest.mark.parametrize("name", [None, 5, b"a"])
     def test_a_name_is_a_str(self, name: Any) -> None:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="name must be a str"):
             RateLimit("5/s", name=name)
 
     def test_a_name_is_needed(self) -> None:
