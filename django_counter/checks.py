@@ -1,6 +1,7 @@
 """System checks of settings.COUNTERS and of the caches it names, without any network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +14,8 @@ from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.server import DEFAULT_TIMEOUT
 from django_counter.exceptions import CounterConfigError
-from django_counter.handler import Definition, counters, definition
+from django_counter.handler import Definition, Middleware, counters, definition
+from django_counter.middleware import FallbackMiddleware
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
@@ -32,7 +34,7 @@ def check_counters(**kwargs: Any) -> Iterator[CheckMessage]:
 
 def _check_definition(each: Definition) -> Iterator[CheckMessage]:
     try:
-        each.import_middleware()
+        yield from _check_fallbacks(each, each.import_middleware())
     except CounterConfigError as error:
         hint = "Name a callable that takes the next counter and returns one."
         yield Error(str(error), hint=hint, id="django_counter.E003")
@@ -57,6 +59,20 @@ def _check_definition(each: Definition) -> Iterator[CheckMessage]:
     yield from found
     if not any(message.is_serious() for message in found) and _connects_late(each, backend):
         yield from _check_values(each)
+
+
+def _check_fallbacks(each: Definition, middleware: Sequence[Middleware]) -> Iterator[CheckMessage]:
+    """Look into each partial, as the documentation has it: to call one may connect."""
+    for path, wrap in zip(each.middleware, middleware, strict=True):
+        if not isinstance(wrap, partial) or wrap.func is not FallbackMiddleware:
+            continue
+        alias = wrap.keywords["alias"]
+        if alias not in counters:
+            yield Error(
+                str(each.error(f"COUNTERS has no alias {alias!r}, the fallback of {path!r}")),
+                hint=f"Set its alias= to one of {list(counters)}.",
+                id="django_counter.E007",
+            )
 
 
 def _check_values(each: Definition) -> Iterator[CheckMessage]:

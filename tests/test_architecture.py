@@ -71,6 +71,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "django_counter.exceptions",
         "django_counter.backends",
         "django_counter.handler",
+        "django_counter.middleware",
     ),
     "django_counter.signals": (),
     "django_counter.ratelimit": (

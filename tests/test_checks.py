@@ -1,5 +1,6 @@
 """The system checks: each by its id, without any network."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.test import override_settings
 from django_counter import Counter
 from django_counter.backends.memory import MemoryCounter
 from django_counter.backends.redis import RedisCounter
+from django_counter.middleware import FallbackMiddleware
 
 CLUSTER = "django_counter.backends.redis.cluster.ClusterConnectionFactory"
 REDIS = "django_redis.cache.RedisCache"
@@ -52,6 +54,8 @@ class Connecting:
 
 
 not_callable = "a text"
+to_default = partial(FallbackMiddleware, alias="default")
+to_nowhere = partial(FallbackMiddleware, alias="nowhere")
 
 
 def test_good_settings_pass() -> None:
@@ -154,6 +158,25 @@ def test_a_backend_that_cannot_be_imported_is_an_error(path: str) -> None:
 def test_a_middleware_that_cannot_be_used_is_an_error(path: str) -> None:
     middleware = ["tests.test_checks.wraps_nothing", path]
     assert found(COUNTERS=default(MIDDLEWARE=middleware)) == ["django_counter.E003"]
+
+
+def test_a_fallback_to_an_alias_that_there_is_not_is_an_error() -> None:
+    path = f"{__name__}.to_nowhere"
+    middleware = [f"{__name__}.wraps_nothing", path]
+    counters = {**default(MIDDLEWARE=middleware), "local": {"OPTIONS": {"cache": "counters"}}}
+    assert found(COUNTERS=counters) == ["django_counter.E007"]
+    with override_settings(COUNTERS=counters):
+        error = next(each for each in run_checks(tags=["counters"]) if each.is_serious())
+    assert error.msg == (
+        f"COUNTERS['default']: COUNTERS has no alias 'nowhere', the fallback of {path!r}"
+    )
+    assert error.hint == "Set its alias= to one of ['default', 'local']."
+
+
+def test_a_fallback_to_another_alias_passes() -> None:
+    entry = {"OPTIONS": {"cache": "counters"}}
+    counters = {"default": entry, "first": {**entry, "MIDDLEWARE": [f"{__name__}.to_default"]}}
+    assert found(COUNTERS=counters) == []
 
 
 @pytest.mark.parametrize("alias", ["nowhere", ["counters"], None])
