@@ -7,7 +7,12 @@ from typing import Any
 import pyte
 import pytest
 
-from django_counter import Counter, CounterOutcomeUnknown, CounterUnavailable
+from django_counter import (
+    Counter,
+    CounterConfigError,
+    CounterOutcomeUnknown,
+    CounterUnavailable,
+)
 from django_counter.management.text import width
 from django_counter.management.verbs import watch
 from tests.commands.picture import NO_BREAK, PICTURE
@@ -117,14 +122,38 @@ def test_it_goes_on_through_an_outage(
     assert words(row) == ["key", "100", "+25.0"]  # of both intervals
 
 
-def test_a_server_that_is_away_from_the_beginning_ends_it(
-    counter: Counter, moments: Moments, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [UNAVAILABLE, CounterOutcomeUnknown("scan", "", None)])
+def test_it_waits_for_a_server_that_is_away_from_the_beginning(
+    counter: Counter, moments: Moments, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    counter.set("key", 1000)
+    scan = counter.scan
+
     def away(prefix: str) -> Any:
-        raise UNAVAILABLE
+        raise error
 
     monkeypatch.setattr(counter, "scan", away)
-    assert call("watch").code == 5
+    moments.moves = [
+        lambda: monkeypatch.setattr(counter, "scan", scan),
+        lambda: counter.increment("key", 100),
+    ]
+    run = call("watch", "--interval", "2")
+    assert run.code == 0
+    assert str(error) in run.out.splitlines()[2]
+    assert "1 counters" in run.out.splitlines()[4]
+    row = next(line for line in run.out.splitlines() if line.startswith("key"))
+    assert words(row) == ["key", "1,100", "+50.0"]  # not from 0
+
+
+def test_wrong_settings_end_it_at_once(
+    counter: Counter, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(prefix: str) -> Any:
+        raise CounterConfigError("wrong password")
+
+    monkeypatch.setattr(counter, "scan", refused)
+    assert call("watch").code == 1
+    assert moments.slept == []
 
 
 @pytest.mark.parametrize("columns", [80, 61, 60, 27, 26, 20])

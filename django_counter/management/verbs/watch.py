@@ -16,7 +16,7 @@ from django_counter.management.text import escaped, shortened, width
 HELP = "show the fastest growing counters, until Ctrl-C"
 NOTES = """
 Those that grow come first, then those that fall, as budgets of rate limits do. On a terminal each
-picture replaces the last one. While the server is away, the picture says so.
+picture replaces the last one. While the server is away, the picture says so, the first one too.
 
 It reads all counters of the prefix each time, and keeps their values in memory: with many of them,
 give a prefix or a longer interval.
@@ -63,24 +63,25 @@ def run(console: Console, *, using: str, prefix: str, interval: float, **options
 def _pictures(
     console: Console, counter: Counter, prefix: str, interval: float, title: str
 ) -> Iterator[list[str]]:
-    before = _values(counter, prefix)
+    before: dict[str, int] | None = None
     then = time.monotonic()
-    head = f"{title}  {len(before)} counters"
-    yield _cut(console, head, "", "The first rates come in a moment.")
     while True:
-        time.sleep(interval)
         clock = f"every {interval:g}s  {time.strftime('%H:%M:%S')}"
         try:
             values = _values(counter, prefix)
         except (CounterUnavailable, CounterOutcomeUnknown) as error:
             yield _cut(console, f"{title}  {clock}", "", escaped(str(error)))
-            continue
-        now = time.monotonic()
-        columns, lines = _size(console)
-        moves = _fastest(before, values, now - then, max(1, lines - 4))
-        head = f"{title}  {len(values)} counters  {clock}"
-        yield [*_cut(console, head, ""), *_table(console, moves, columns)]
-        before, then = values, now
+        else:
+            now = time.monotonic()
+            head = _cut(console, f"{title}  {len(values)} counters  {clock}", "")
+            if before is None:
+                yield [*head, *_cut(console, "The first rates come in a moment.")]
+            else:
+                columns, lines = _size(console)
+                moves = _fastest(before, values, now - then, max(1, lines - 4))
+                yield [*head, *_table(console, moves, columns)]
+            before, then = values, now
+        time.sleep(interval)
 
 
 def _size(console: Console) -> tuple[int, int]:
