@@ -45,10 +45,13 @@ def test_every_int64_is_a_value(counter: Counter, value: int) -> None:
 @pytest.mark.parametrize(
     "ttl", ["0", "-1", "nan", "inf", "1e3", "1_0", "٣", "4000000000", "", "1h"]
 )
-def test_a_ttl_is_seconds_up_to_100_years(counter: Counter, ttl: str) -> None:
-    run = call("set", "key", 1, f"--ttl={ttl}")
+@pytest.mark.parametrize("words", [("set", "key", 1), ("incr", "key")])
+def test_a_ttl_is_seconds_up_to_100_years(
+    counter: Counter, words: tuple[object, ...], ttl: str
+) -> None:
+    run = call(*words, f"--ttl={ttl}")
     assert run.code != 0
-    assert "--ttl" in run.err
+    assert "argument --ttl: " in run.err
     assert counter.entry("key") is None
 
 

@@ -212,6 +212,21 @@ def test_incr_shows_the_sum(counter: Counter, words: tuple[str, ...], sum_: int)
     assert counter.get(words[0]) == sum_
 
 
+def test_incr_gives_a_counter_that_it_creates_its_ttl(counter: Counter) -> None:
+    assert call("incr", "key", "--ttl", "3600").code == 0
+    entry = counter.entry("key")
+    assert entry is not None
+    assert entry.value == 1
+    assert entry.ttl is not None
+    assert entry.ttl > 3500
+
+
+def test_incr_leaves_the_ttl_of_an_existing_counter_alone(counter: Counter) -> None:
+    counter.set("key", 3)
+    assert call("incr", "key", "--ttl", "3600").code == 0
+    assert counter.entry("key") == Entry("key", 4, None)
+
+
 def test_incr_past_int64_changes_nothing(counter: Counter) -> None:
     counter.set("key", 2**63 - 1)
     run = call("incr", "key")
