@@ -50,6 +50,18 @@ def add_prefix(parser: ArgumentParser) -> None:
     )
 
 
+def add_limit(parser: ArgumentParser, default: int | None = None) -> None:
+    """Add --limit, -n for short."""
+    parser.add_argument(
+        "-n",
+        "--limit",
+        metavar="N",
+        type=parse_positive,
+        default=default,
+        help=f"at most N, default: {default or 'all'}",
+    )
+
+
 def add_no_input(parser: ArgumentParser) -> None:
     """Add --no-input, under the name that all of Django's commands have for it."""
     parser.add_argument(

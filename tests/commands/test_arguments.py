@@ -72,10 +72,12 @@ def test_a_prefix_that_begins_no_key_is_refused(counter: Counter, verb: str) -> 
     assert "\x1b" not in run.err
 
 
-@pytest.mark.parametrize("words", [("list", "--limit"), ("top", "-n"), ("bench", "--threads")])
+@pytest.mark.parametrize(
+    "words", [("list", "--limit="), ("top", "--limit="), ("top", "-n"), ("bench", "--threads=")]
+)
 @pytest.mark.parametrize("count", ["0", "-1", "x"])
 def test_a_count_is_above_0(counter: Counter, words: tuple[str, str], count: str) -> None:
-    run = call(words[0], f"{words[1]}={count}" if words[1] != "-n" else f"-n{count}")
+    run = call(words[0], f"{words[1]}{count}")
     assert run.code != 0
     assert run.out == ""
 

@@ -276,5 +276,12 @@ def test_delete_says_what_was_no_counter(
 
 def test_top_shows_the_largest(some: Counter) -> None:
     assert [row[0] for row in table(call("top").out)] == ["clicks:b", "clicks:a", "visits:a"]
-    assert [row[0] for row in table(call("top", "-n", 1).out)] == ["clicks:b"]
     assert [row[0] for row in table(call("top", "visits").out)] == ["visits:a"]
+
+
+@pytest.mark.parametrize("option", ["--limit", "-n"])
+@pytest.mark.parametrize("words", [("top",), ("list", "--sort", "value")])
+def test_how_many_rows_there_are_has_one_spelling(
+    some: Counter, words: tuple[str, ...], option: str
+) -> None:
+    assert [row[0] for row in table(call(*words, option, 1).out)] == ["clicks:b"]

@@ -10,10 +10,10 @@ from django.core.management import CommandError
 from django_counter.base import Counter
 from django_counter.management.arguments import (
     add_format,
+    add_limit,
     add_prefix,
     add_using,
     parse_pattern,
-    parse_positive,
 )
 from django_counter.management.console import Console
 from django_counter.management.exits import USAGE
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=parse_pattern,
         help="only keys of this pattern, in quotes",
     )
-    parser.add_argument("--limit", metavar="N", type=parse_positive, help="at most N")
+    add_limit(parser)
     parser.add_argument(
         "--sort", choices=list(ORDERS), help="by key, or by value with the largest first"
     )

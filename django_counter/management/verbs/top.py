@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django_counter.management.arguments import add_format, add_prefix, add_using, parse_positive
+from django_counter.management.arguments import add_format, add_limit, add_prefix, add_using
 from django_counter.management.console import Console
 from django_counter.management.ranking import ORDERS, first_ranked
 from django_counter.management.rows import ENTRY
@@ -14,18 +14,11 @@ NOTES = ""
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_prefix(parser)
-    parser.add_argument(
-        "-n",
-        dest="count",
-        metavar="N",
-        type=parse_positive,
-        default=20,
-        help="how many, default: 20",
-    )
+    add_limit(parser, default=20)
     add_format(parser)
     add_using(parser)
 
 
-def run(console: Console, *, using: str, prefix: str, count: int, **options: Any) -> None:
+def run(console: Console, *, using: str, prefix: str, limit: int, **options: Any) -> None:
     entries = console.counter(using).scan(prefix)
-    console.rows(ENTRY, first_ranked(entries, ORDERS["value"], count=count))
+    console.rows(ENTRY, first_ranked(entries, ORDERS["value"], count=limit))
