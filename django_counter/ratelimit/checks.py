@@ -46,10 +46,9 @@ def check_declared_limits(**kwargs: Any) -> Iterator[CheckMessage]:
     if not isinstance(getattr(settings, "RATE_LIMIT", {}), dict) or _fault("DEFAULT"):
         return  # the limit of the site is not known
     limits = declared_limits()
-    kinds = [(limit.name, repr(limit)) for limit in limits]
     names = [limit.name for limit in limits]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        texts = " and ".join(text for each, text in kinds if each == name)
+        texts = " and ".join(repr(limit) for limit in limits if limit.name == name)
         yield Error(
             f"Two rate limits are named {name!r}: {texts}.",
             hint="Give each a name of its own, or use one RateLimit in both places.",

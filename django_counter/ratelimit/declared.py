@@ -15,7 +15,7 @@ def declared_limits() -> list[RateLimit]:
     site_guard()
     if hasattr(settings, "ROOT_URLCONF"):
         get_resolver().url_patterns  # noqa: B018 - imports the views, which declare limits
-    kinds = {(limit.name, repr(limit)): limit for limit in declared}
+    kinds = {limit.kind: limit for limit in declared}
     return [kinds[kind] for kind in sorted(kinds)]
 
 

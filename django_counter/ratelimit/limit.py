@@ -22,7 +22,7 @@ from django_counter.ratelimit.algorithms import (
 from django_counter.ratelimit.decisions import Decision, Standing, decide
 from django_counter.ratelimit.deny_cache import MAX_IDENTITY, DenyCache
 from django_counter.ratelimit.digests import DIGEST_PATTERN, digest
-from django_counter.ratelimit.rates import parse_rate
+from django_counter.ratelimit.rates import Rate, parse_rate
 from django_counter.ratelimit.settings import current
 from django_counter.ratelimit.statistics import Minute, statistics
 from django_counter.regulars import Regulars
@@ -82,8 +82,13 @@ class RateLimit:
 
     def __repr__(self) -> str:
         rates = ", ".join(repr(str(rate)) for rate in self.rates)
-        kind = f"algorithm={self.algorithm!r}, using={self.using!r}"
-        return f"RateLimit({rates}, name={self.name!r}, {kind})"
+        options = f"algorithm={self.algorithm!r}, using={self.using!r}"
+        return f"RateLimit({rates}, name={self.name!r}, {options})"
+
+    @property
+    def kind(self) -> tuple[str, tuple[Rate, ...], str, str]:
+        """Return name, rates, algorithm and alias: limits that have all in common are as one."""
+        return self.name, self.rates, self.algorithm, self.using
 
     def hit(self, identity: str, cost: int = 1, *, idempotency_key: str | None = None) -> Decision:
         """Draw a cost from the limit of an identity. A denied hit draws nothing; cost 0 peeks.
@@ -315,6 +320,5 @@ declared = _Limits()  # all that this process has made
 
 
 def alike(limit: RateLimit) -> list[RateLimit]:
-    """Return those of one kind: of the same name, rates, algorithm and alias."""
-    named = [each for each in declared if each.name == limit.name]
-    return [each for each in named if repr(each) == repr(limit)]
+    """Return those of one kind."""
+    return [each for each in declared if each.kind == limit.kind]

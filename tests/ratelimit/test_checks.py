@@ -213,7 +213,7 @@ def test_a_bad_rate_shows_good_ones() -> None:
 
 class TestNames:
     def test_two_limits_of_one_name_and_two_rates_are_an_error(self) -> None:
-        limits = [RateLimit("1/h", name="one name"), RateLimit("2/h", name="one name")]
+        limits = [RateLimit("9/h", name="one name"), RateLimit("10/h", name="one name")]
         [error] = check_declared_limits()
         assert error.id == "django_counter.E013"
         assert error.msg == (

@@ -19,7 +19,7 @@ from django_counter.exceptions import CounterConfigError
 from django_counter.ratelimit import Decision, Rate, RateLimit, Standing
 from django_counter.ratelimit.decisions import RateLimited
 from django_counter.ratelimit.digests import Digest, digest
-from django_counter.ratelimit.limit import ALGORITHMS
+from django_counter.ratelimit.limit import ALGORITHMS, alike
 from tests.contract.stores import RedisStore
 from tests.ratelimit.clocks import Clock
 from tests.ratelimit.conftest import MEMORY, Operated
@@ -84,6 +84,20 @@ class TestArguments:
             limit.name,
             limit.algorithm,
         )
+
+    def test_its_kind_is_its_name_rates_algorithm_and_alias(self) -> None:
+        limit = RateLimit("10/60s", "5/d", name="a", algorithm="sliding", using="b")
+        assert limit.kind == ("a", (Rate(10, 60), Rate(5, 86_400)), "sliding", "b")
+
+    def test_limits_of_one_kind_are_alike_whatever_their_repr(self) -> None:
+        class Shown(RateLimit):
+            def __repr__(self) -> str:
+                return self.name
+
+        limit, shown = RateLimit("5/s", name="alike"), Shown("5/1s", name="alike")
+        others = [Shown("6/s", name="alike"), Shown("5/s", name="alike", algorithm="sliding")]
+        assert set(alike(limit)) == {limit, shown}
+        assert others
 
     @pytest.mark.parametrize("cost", [-1, 6, 2**63, 2**70])
     @in_memory
