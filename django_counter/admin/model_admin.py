@@ -29,7 +29,7 @@ from django_counter.exceptions import (
     CounterUnavailable,
 )
 from django_counter.handler import DEFAULT_ALIAS, counters
-from django_counter.models import Counter, parse_counter_id
+from django_counter.models import Counter, counter_id, parse_counter_id
 from django_counter.ratelimit.limit import RateLimit
 from django_counter.ratelimit.settings import setting
 
@@ -71,7 +71,6 @@ class CounterAdmin(ModelAdmin):
     form = CounterForm
     readonly_fields = ("key", "alias", "value", "time_left")
     change_form_template = "django_counter/admin/counter.html"
-    object_history_template = "django_counter/admin/history.html"
 
     class Media:
         css = {"all": ["django_counter/admin.css"]}
@@ -118,6 +117,7 @@ class CounterAdmin(ModelAdmin):
             "title": "Counters",
             "cl": listing,
             "actions_on_top": True,  # without it the stock template has a style of its own
+            "history": prefix and logged(alias, prefix).exists() and counter_id(alias, prefix),
             "may_reset": prefix and self.has_reset_permission(request),
             **(extra_context or {}),
         }
@@ -211,22 +211,25 @@ class CounterAdmin(ModelAdmin):
     def delete_model(self, request: HttpRequest, obj: Counter) -> None:
         counters.backend(obj.alias).delete(obj.key)
 
-    @answered
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        """Show what was done to a counter, also to one that is gone: it is in the log alone."""
         _require(self.has_view_or_change_permission(request))
         alias, key = parse_counter_id(unquote(object_id))
         paginator = self.get_paginator(request, logged(alias, key), 100)
         page = paginator.get_page(request.GET.get("p", 1))
         context = {
-            "media": self.media,
+            "title": f"Change history: {key}",
+            "module_name": "Counters",
+            "object": Counter(id=counter_id(alias, key), alias=alias, key=key),
             "action_list": page,
             "page_range": paginator.get_elided_page_range(page.number),
+            "page_var": "p",
             "pagination_required": paginator.num_pages > 1,
             **(extra_context or {}),
         }
-        return super().history_view(request, object_id, context)
+        return self._page(request, "history.html", context)
 
     # Many counters.
 

@@ -19,7 +19,7 @@ from django_counter import (
 from django_counter.admin.log import log_name
 from django_counter.ratelimit.digests import digest
 from django_counter.values import INT64_MAX, INT64_MIN, Entry
-from tests.admin.conftest import ROOT, LogIn, address, messages_of, post, trail
+from tests.admin.conftest import ROOT, LogIn, address, keys_of, messages_of, post, trail
 from tests.ratelimit.clocks import Clock
 from tests.wrapped import WrappedMemory
 
@@ -65,7 +65,7 @@ def test_any_key_can_be_shown_and_changed(ann: Client, key: str) -> None:
 )
 def test_what_is_no_counter_is_not_found(ann: Client, id: str) -> None:
     counter.set("visits", 1)
-    for page in ("change", "delete", "history"):
+    for page in ("change", "delete"):
         url = reverse(f"admin:django_counter_counter_{page}", args=[quote(id)])
         answer = ann.get(url, follow=True)
         assert answer.redirect_chain[-1][0] == "/admin/"
@@ -285,6 +285,28 @@ def test_the_history_of_a_counter_is_what_was_done_to_it(ann: Client, log_in: Lo
     assert "adjusted by +2" not in page
 
 
+def test_the_history_of_a_counter_outlives_it(ann: Client) -> None:
+    counter.set("visits:1", 10)
+    counter.set("visits:12", 10)
+    ann.post(address("visits:1", "delete"), {"post": "yes"})
+    listed = ann.get(f"{ROOT}?q=visits:1")
+    assert keys_of(listed) == ["visits:12"]
+    assert f'href="{address("visits:1", "history")}"' in listed.text
+    page = ann.get(address("visits:1", "history"))
+    assert page.status_code == 200
+    assert "Change history: visits:1" in page.text
+    assert "deleted, it held 10." in page.text
+
+
+def test_where_there_is_no_history_nothing_leads_to_it(ann: Client) -> None:
+    counter.set("visits", 10)
+    post(ann, "visits", adjust=1)
+    for query in ("", "?q=visit", "?q=visits&using=other"):
+        assert "/history/" not in ann.get(ROOT + query).text
+    page = ann.get(address("missing", "history"))
+    assert "doesn\u2019t have a change history" in page.text
+
+
 def test_the_log_has_no_key(ann: Client) -> None:
     counter.set("credits:ann@example.com", 10)
     counters["other"].set("credits:ann@example.com", 10)
@@ -342,7 +364,15 @@ def errors(settings: Any) -> Iterator[dict[str, Exception]]:
 AWAY = CounterUnavailable("the server cannot be reached")
 
 
-@pytest.mark.parametrize("page", ["change", "delete", "history"])
+def test_the_history_is_there_while_the_server_is_away(
+    ann: Client, errors: dict[str, Exception]
+) -> None:
+    post(ann, "visits", adjust=1)
+    errors["entry"] = AWAY
+    assert "adjusted by +1, from 10 to 11." in ann.get(address("visits", "history")).text
+
+
+@pytest.mark.parametrize("page", ["change", "delete"])
 def test_a_page_says_that_the_server_is_away(
     ann: Client, errors: dict[str, Exception], page: str
 ) -> None:
