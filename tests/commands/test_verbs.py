@@ -9,6 +9,7 @@ import redis
 from django.core.management import CommandError, call_command
 
 from django_counter import Counter, CounterUnavailable, counters
+from django_counter.ratelimit import RateLimit
 from django_counter.values import Entry
 from tests.commands.runs import Manage, call
 from tests.wrapped import WrappedMemory
@@ -277,6 +278,18 @@ def test_delete_says_what_was_no_counter(
 def test_top_shows_the_largest(some: Counter) -> None:
     assert [row[0] for row in table(call("top").out)] == ["clicks:b", "clicks:a", "visits:a"]
     assert [row[0] for row in table(call("top", "visits").out)] == ["visits:a"]
+
+
+def test_top_leaves_out_the_times_of_token_buckets(some: Counter) -> None:
+    limit = RateLimit("5/h", name="bursts", algorithm="token_bucket")
+    limit.hit("ann")
+    others = ["clicks:b", "clicks:a", "visits:a"]
+    assert [row[0] for row in table(call("top").out)] == others
+    [bucket] = [row[0] for row in table(call("list", "limit:").out)]
+    assert bucket.startswith("limit:bursts:")
+    limit.reset("ann")
+    some.increment("limit:a:full", 1000)
+    assert [row[0] for row in table(call("top").out)] == ["limit:a:full", *others]
 
 
 @pytest.mark.parametrize("option", ["--limit", "-n"])

@@ -15,6 +15,7 @@ from django_counter import (
 )
 from django_counter.management.text import width
 from django_counter.management.verbs import watch
+from django_counter.ratelimit import RateLimit
 from tests.commands.picture import NO_BREAK, PICTURE
 from tests.commands.runs import Manage, call, terminal
 
@@ -52,6 +53,19 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
 
 def words(line: str) -> list[str]:
     return line.split()[:3]
+
+
+def test_a_token_bucket_is_left_out(counter: Counter, moments: Moments) -> None:
+    limit = RateLimit("5/h", name="bursts", algorithm="token_bucket")
+
+    def move() -> None:
+        counter.increment("visits")
+        limit.hit("ann")
+
+    moments.moves = [move]
+    shown = call("watch").out
+    assert "1 counters" in shown
+    assert "bursts" not in shown
 
 
 def test_the_fastest_growing_come_first_and_then_what_falls(

@@ -5,11 +5,13 @@ from typing import Any
 
 from django_counter.management.arguments import add_format, add_limit, add_prefix, add_using
 from django_counter.management.console import Console
-from django_counter.management.ranking import ORDERS, first_ranked
+from django_counter.management.ranking import ORDERS, counting, first_ranked
 from django_counter.management.rows import ENTRY
 
 HELP = "show the largest counters"
-NOTES = ""
+NOTES = """
+Token buckets of rate limits are left out: each is a time, larger than any count. 'list' has them.
+"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,5 +22,5 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(console: Console, *, using: str, prefix: str, limit: int, **options: Any) -> None:
-    entries = console.counter(using).scan(prefix)
+    entries = counting(console.counter(using).scan(prefix))
     console.rows(ENTRY, first_ranked(entries, ORDERS["value"], count=limit))

@@ -11,12 +11,14 @@ from django_counter.base import Counter
 from django_counter.exceptions import CounterOutcomeUnknown, CounterUnavailable
 from django_counter.management.arguments import add_prefix, add_using, parse_seconds
 from django_counter.management.console import Console
+from django_counter.management.ranking import counting
 from django_counter.management.text import escaped, shortened, width
 
 HELP = "show the fastest growing counters, until Ctrl-C"
 NOTES = """
 Those that grow come first, then those that fall, as budgets of rate limits do. On a terminal each
 picture replaces the last one. While the server is away, the picture says so, the first one too.
+Token buckets of rate limits are left out: each is a time.
 
 It reads all counters of the prefix each time, and keeps their values in memory: with many of them,
 give a prefix or a longer interval.
@@ -95,7 +97,7 @@ def _cut(console: Console, *lines: str) -> list[str]:
 
 
 def _values(counter: Counter, prefix: str) -> dict[str, int]:
-    return {entry.key: entry.value for entry in counter.scan(prefix)}
+    return {entry.key: entry.value for entry in counting(counter.scan(prefix))}
 
 
 def _fastest(

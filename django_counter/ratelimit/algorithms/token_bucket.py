@@ -18,6 +18,7 @@ from django_counter.ratelimit.rates import Rate
 from django_counter.values import DecrementResult, Timer, TimerResult
 
 SECOND = 1_000_000  # microseconds
+KEY_END = ":full"  # of all buckets, and of no other counter of a limit
 
 
 class Bucket(NamedTuple):
@@ -38,7 +39,7 @@ class TokenBucket(Algorithm):
         self._buckets = [_bucket(rate) for rate in rates]
 
     def keys(self, place: Place, now: float) -> list[str]:
-        return [f"{place.key}:{rate}:full" for rate in self.rates]
+        return [f"{place.key}:{rate}{KEY_END}" for rate in self.rates]
 
     def draw(
         self, counter: Counter, place: Place, cost: int, now: float, idempotency_key: str | None
