@@ -92,6 +92,11 @@ ERRORS = [
     (driver.TimeoutError("Timeout connecting"), CounterUnavailable, "did not answer"),
     (TimeoutError("timed out"), CounterUnavailable, "did not answer"),
     (driver.ConnectionError("Error 111"), CounterUnavailable, "cannot be reached"),
+    (
+        driver.ConnectionError("Error -2 connecting to shop.example:6379. Name not known."),
+        CounterUnavailable,
+        "the server cannot be reached at shop.example:6379",
+    ),
     (ConnectionResetError("reset"), CounterUnavailable, "cannot be reached"),
 ]
 

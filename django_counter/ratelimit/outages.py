@@ -6,7 +6,7 @@ from functools import lru_cache
 from threading import RLock
 
 from django_counter.backends.memory import MemoryCounter
-from django_counter.exceptions import CounterConfigError, CounterError
+from django_counter.exceptions import CounterError
 from django_counter.rare_log import RareLog
 from django_counter.ratelimit import clock
 from django_counter.ratelimit.decisions import Decision
@@ -101,7 +101,8 @@ def _decide(
     if on_error == "raise":
         raise error
     words = "The rate limit %r cannot be asked at %r, on_error is %r: %s"
-    _log.error(words, limit.name, limit.using, on_error, _told(error))
+    told = _DIGEST.sub("...", str(error))  # what went wrong, and not for whom
+    _log.error(words, limit.name, limit.using, on_error, f"{type(error).__name__}: {told}")
     if on_error == "local":
         local = _share(limit)
         return local.hit(identity, min(cost, local.largest_cost))._replace(degraded=on_error)
@@ -109,14 +110,6 @@ def _decide(
     if on_error == "allow":
         return decision
     return decision._replace(allowed=False, remaining=0, retry_after=RETRY_AFTER)
-
-
-def _told(error: CounterError) -> str:
-    """Return what may be logged of an error: for one that somebody must mend, its text too."""
-    name = type(error).__name__
-    if isinstance(error, CounterConfigError):
-        return f"{name}: {_DIGEST.sub('...', str(error))}"
-    return name
 
 
 class _LocalLimit(RateLimit):

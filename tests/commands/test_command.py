@@ -154,7 +154,7 @@ def test_a_server_that_is_not_there_is_exit_code_5(manage: Manage, counter: Coun
     manage.environment["COUNTER_TEST_URL"] = "redis://127.0.0.1:1/0"
     run = manage("list")
     assert (run.code, run.out) == (5, "")
-    assert "cannot be reached" in run.err
+    assert "the server cannot be reached at 127.0.0.1:1" in run.err
     assert "Traceback" not in run.err
 
 

@@ -424,18 +424,19 @@ class TestLog:
         assert (record.name, record.levelname) == (LOGGER, "ERROR")
         assert record.getMessage() == (
             f"The rate limit {site.name!r} cannot be asked at 'default', on_error is {on_error!r}: "
-            f"{type(away).__name__}"
+            f"{type(away).__name__}: {away}"
         )
 
-    def test_what_must_be_mended_is_told_but_not_whom_it_met(
-        self, site: Site, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("kind", [CounterUnavailable, CounterConfigError])
+    def test_the_key_is_told_without_the_identity(
+        self, site: Site, kind: type[CounterError], caplog: pytest.LogCaptureFixture
     ) -> None:
         digested = digest("ip:192.0.2.1")
-        outage.error = CounterConfigError(f"take of 'limit:a:{{{digested}}}:9/h:1': no such right")
+        outage.error = kind(f"take of 'limit:a:{{{digested}}}:9/h:1': no such right")
         site.get(site.limited("9/h"))
         assert caplog.messages == [
             f"The rate limit {site.name!r} cannot be asked at 'default', on_error is 'allow': "
-            "CounterConfigError: take of 'limit:a:{...}:9/h:1': no such right"
+            f"{kind.__name__}: take of 'limit:a:{{...}}:9/h:1': no such right"
         ]
 
     def test_no_outage_is_not_logged(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:

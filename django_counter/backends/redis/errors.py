@@ -260,9 +260,12 @@ def _conclusion(error: Exception) -> tuple[type[CounterError], str]:
         told = (getattr(tls, name, None) for name in ("verify_message", "reason"))
         reason = next(filter(None, told), type(tls).__name__)
         return CounterConfigError, f"the TLS connection failed: {reason}"
-    return CounterUnavailable, "the server cannot be reached"
+    words = "the server cannot be reached"
+    place = _CONNECTING.match(str(error))
+    return CounterUnavailable, f"{words} at {place[1]}" if place else words
 
 
+_CONNECTING = re.compile(r"Error -?[0-9]+ connecting to (.+?)\. ")  # in redis-py's words
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
