@@ -68,11 +68,17 @@ class Cluster:
         """Let a slot be on its way for a block, its keys still at the source; then move them."""
         self._ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
         self._ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
-        yield
-        while keys := self._ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
-            self._ask(source, "MIGRATE", "127.0.0.1", target.port, keys[0], 0, 5000)
-        for node in (target, source, *self.masters()):
-            self._ask(node, "CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+        try:
+            yield
+        finally:
+            while keys := self._ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
+                self.move_key(keys[0], source, target)
+            for node in (target, source, *self.masters()):
+                self._ask(node, "CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+
+    def move_key(self, key: str, source: ServerProcess, target: ServerProcess) -> None:
+        """Move a key, named as on the server, whose slot is on its way."""
+        self._ask(source, "MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
 
     def is_well(self, node: ServerProcess) -> bool:
         """Say whether a node knows an owner of every slot that is not gone."""

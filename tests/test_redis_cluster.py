@@ -155,6 +155,17 @@ class TestRoute:
         with pytest.raises(CounterUnavailable, match="moving the key"):
             route.go_on(driver.MovedError(f"{route.slot} three:5"))
 
+    def test_keys_torn_apart_are_asked_for_where_the_slot_is(self, topology: Topology) -> None:
+        route = Route(get("key"), topology)
+        owner = route.node
+        for _ in range(2 * MAX_REDIRECTIONS):
+            route.go_on(driver.AskError(f"{route.slot} three:5"))
+            assert (route.node, route.asking) == (Address("three", 5), True)
+            route.go_on(driver.TryAgainError("Multiple keys request during rehashing"))
+            assert (route.node, route.asking) == (owner, False)
+        route.go_on(driver.MovedError(f"{route.slot} three:5"))
+        assert (route.node, route.asking) == (Address("three", 5), False)
+
     def test_a_call_goes_to_the_successor_of_a_node_that_is_gone(self, topology: Topology) -> None:
         route = Route(Call(("INCRBY", "key", "1"), "increment", "key", raw, 1), topology)
         topology.move(route.slot, Address("three", 5))

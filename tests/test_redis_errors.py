@@ -20,11 +20,13 @@ from django_counter import (
 )
 from django_counter.backends.redis.call import Call, raw
 from django_counter.backends.redis.errors import (
+    PAUSE,
     RULES,
     ReplyLost,
     SentinelRefusal,
     Tries,
     fail,
+    fail_late,
     next_try,
 )
 from django_counter.backends.redis.scripts import Script
@@ -229,6 +231,18 @@ def test_a_call_is_repeated_for_several_reasons() -> None:
     assert len(tries.reasons) == 3
 
 
+def test_a_call_is_repeated_while_a_cluster_moves_its_keys() -> None:
+    tries, torn = Tries(), reply("TRYAGAIN Multiple keys request during rehashing")
+    pauses = []
+    for _ in range(4):
+        assert next_try(CHANGE, torn, tries) == CHANGE
+        pauses.append(tries.pause)
+    assert pauses == [0, PAUSE, PAUSE, PAUSE]
+    with pytest.raises(CounterUnavailable, match="moving the key") as caught:
+        fail_late(CHANGE, tries)
+    assert caught.value.__cause__ is torn
+
+
 # A call of which the server knows a repeat.
 
 ONCE = SCRIPTED._replace(once=True)
@@ -272,6 +286,14 @@ def test_what_befalls_a_later_try_says_nothing_of_the_one_that_was_lost(error: E
     with pytest.raises(CounterOutcomeUnknown) as caught:
         next_try(ONCE, error, tries)
     assert caught.value.__cause__ is first.__cause__
+
+
+def test_a_move_that_does_not_end_says_nothing_of_a_try_that_was_lost() -> None:
+    tries = Tries()
+    for error in (reply("TRYAGAIN "), lost(), reply("TRYAGAIN ")):
+        next_try(ONCE, error, tries)
+    with pytest.raises(CounterOutcomeUnknown):
+        fail_late(ONCE, tries)
 
 
 def test_an_idempotency_key_of_another_call_was_that_at_the_first_try_too() -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.core.cache import caches
@@ -16,8 +18,11 @@ from django_counter import (
     CounterConfigError,
     CounterOutcomeUnknown,
     CounterUnavailable,
+    counters,
 )
 from django_counter.backends.redis import RedisCounter
+from django_counter.batch import Operation as Recorded
+from django_counter.ratelimit import RateLimit
 from tests.clusters import FACTORY, Cluster
 from tests.faults.load import THREADS, Load
 from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
@@ -30,6 +35,17 @@ pytestmark = pytest.mark.heavy
 
 MakeCounter = Callable[..., RedisCounter]
 KEYS = [f"key-{number}" for number in range(500)]
+PAIR = ["a:{tag}", "b:{tag}"]
+AND_ONE = [*PAIR, "new:{tag}"]  # which is not there
+BUDGETS = [Budget(key, 20, 60) for key in AND_ONE]
+
+# Calls of several keys of one slot. PAIR holds 10 each before it, and its first one `left` after.
+OF_SEVERAL_KEYS = {
+    "take": Operation("take", (BUDGETS, 3), [(7, True, True)] * 2 + [(17, True, True)], 7),
+    "increment": Operation("increment", (PAIR[0], 3), 13, 13, {"idempotency_key": "once"}),
+    "multi_get": Operation("multi_get", (AND_ONE,), dict(zip(AND_ONE, [10, 10, 0], strict=True))),
+    "batch": Operation("run_all", ([Recorded("refund", (BUDGETS, 3), {})] * 2,), [None] * 2, 16),
+}
 
 
 @pytest.fixture
@@ -48,9 +64,9 @@ def place(counter: RedisCounter, key: str = "key") -> str:
     return f"{counter.alias}:{key}"
 
 
-def ends(counter: RedisCounter, cluster: Cluster) -> tuple[ServerProcess, ServerProcess]:
-    """Return the node that has "key", and one that has it not."""
-    owner = cluster.owner(place(counter))
+def ends(counter: RedisCounter, cluster: Cluster, key: str) -> tuple[ServerProcess, ServerProcess]:
+    """Return the node that has a key, and one that has it not."""
+    owner = cluster.owner(place(counter, key))
     return owner, next(node for node in cluster.masters() if node is not owner)
 
 
@@ -120,16 +136,72 @@ class TestMoves:
         assert call(counter, "get", change.key) == change.left
 
     @pytest.mark.fault("slot on its way")
-    def test_budgets_torn_apart_by_a_move_are_unavailable(
-        self, call: Caller, counter: RedisCounter, cluster: Cluster
+    @pytest.mark.parametrize("operation", OF_SEVERAL_KEYS.values(), ids=OF_SEVERAL_KEYS.keys())
+    @pytest.mark.parametrize("moved", [PAIR[:1], PAIR], ids=["half moved", "moved"])
+    def test_a_call_of_several_keys_waits_until_a_move_ends(
+        self,
+        call: Caller,
+        counter: RedisCounter,
+        cluster: Cluster,
+        operation: Operation,
+        moved: list[str],
     ) -> None:
-        budgets = [Budget("key", 10, 60), Budget(f"{{{place(counter)}}}", 10, 60)]
-        source, target = ends(counter, cluster)
-        slot = key_slot(place(counter).encode())
+        for key in PAIR:
+            call(counter, "set", key, 10)
+        source, target = ends(counter, cluster, PAIR[0])
+        slot = key_slot(place(counter, PAIR[0]).encode())
+        with ThreadPoolExecutor(1) as threads:
+            with cluster.moving(slot, source, target):
+                for key in moved:
+                    cluster.move_key(place(counter, key), source, target)
+                waiting = threads.submit(make, call, counter, operation)
+                with pytest.raises(TimeoutError):
+                    waiting.result(0.05)
+            assert waiting.result() == operation.result
+        assert call(counter, "get", PAIR[0]) == operation.left
+
+    @pytest.mark.fault("slot on its way")
+    def test_a_limit_of_two_rates_decides_once_a_move_has_ended(
+        self, make_counter: MakeCounter, cluster: Cluster, settings: Any
+    ) -> None:
+        cache = make_counter(cluster.location).alias
+        settings.COUNTERS = {"default": {"OPTIONS": {"cache": cache}, "KEY_PREFIX": cache}}
+        limit = RateLimit("10/h", "100/d", name="moving")
+        assert limit.hit("ann").remaining == 9
+        budgets = [f"{cache}:{entry.key}" for entry in counters["default"].scan()]
+        source = cluster.owner(budgets[0])
+        target = next(node for node in cluster.masters() if node is not source)
+        with ThreadPoolExecutor(1) as threads:
+            with cluster.moving(key_slot(budgets[0].encode()), source, target):
+                cluster.move_key(budgets[0], source, target)
+                waiting = threads.submit(limit.hit, "ann")
+                with pytest.raises(TimeoutError):
+                    waiting.result(0.05)
+            assert waiting.result().remaining == 8
+        assert sorted(entry.value for entry in counters["default"].scan()) == [8, 98]
+        counters["default"].close()
+
+    @pytest.mark.fault("slot on its way")
+    def test_budgets_that_stay_torn_apart_are_unavailable_at_the_deadline(
+        self, call: Caller, make_counter: MakeCounter, cluster: Cluster
+    ) -> None:
+        counter = make_counter(cluster.location, timeout=0.5)
+        for key in PAIR:
+            patiently(lambda key=key: call(counter, "set", key, 10))
+        source, target = ends(counter, cluster, PAIR[0])
+        slot = key_slot(place(counter, PAIR[0]).encode())
+        take = Recorded("take", (BUDGETS[:2], 3), {})
         with cluster.moving(slot, source, target):
-            call(counter, "set", "key", 10)
+            cluster.move_key(place(counter, PAIR[0]), source, target)
+            began = time.monotonic()
             with pytest.raises(CounterUnavailable, match="moving the key"):
-                call(counter, "take", budgets)
+                call(counter, "take", *take.arguments)
+            assert 0.4 < time.monotonic() - began < 1
+            increments = [Recorded("increment", (key, 1, None), {}) for key in PAIR]
+            *torn, one, two = call(counter, "run_all", [take, take, *increments])
+            assert {*map(type, torn)} == {CounterUnavailable}
+            assert (one, two) == (11, 11)
+        assert patiently(lambda: call(counter, "multi_get", PAIR)) == dict.fromkeys(PAIR, 11)
 
     @pytest.mark.figure("resharding")
     def test_calls_go_on_while_slots_move_to_and_fro(

@@ -13,7 +13,13 @@ from django_counter.backends.redis.call import (
     parts,
     raw,
 )
-from django_counter.backends.redis.errors import DRIVER_ERRORS, FAILURES, Tries, fail, next_try
+from django_counter.backends.redis.errors import (
+    DRIVER_ERRORS,
+    FAILURES,
+    Tries,
+    fail_late,
+    next_try,
+)
 from django_counter.backends.redis.pipeline import Pipeline
 from django_counter.backends.redis.server import Server
 from django_counter.exceptions import CounterError
@@ -101,8 +107,8 @@ class AsyncLane:
             while True:
                 call = next_try(call, error, tries)
                 await asyncio.sleep(tries.pause)
-                if asyncio.get_running_loop().time() >= deadline:
-                    fail(call, tries.lost or TimeoutError("no time is left"))
+                if asyncio.get_running_loop().time() + tries.pause >= deadline:
+                    fail_late(call, tries)
                 try:
                     return await pipeline.ask(pack(call.command), deadline)
                 except FAILURES as failure:

@@ -10,11 +10,17 @@ from redis.exceptions import ClusterDownError
 from django_counter.backends.redis.async_lane import AsyncLane
 from django_counter.backends.redis.bulk import Bulk
 from django_counter.backends.redis.call import Answer, Call, Reply, pack, packed_together
-from django_counter.backends.redis.errors import FAILURES, fail
+from django_counter.backends.redis.errors import FAILURES, fail, fail_late
 from django_counter.backends.redis.lane import Lane
 from django_counter.backends.redis.route import Route
 from django_counter.backends.redis.server import Server
-from django_counter.backends.redis.topology import CLUSTER_SLOTS, Address, Topology, by_slot
+from django_counter.backends.redis.topology import (
+    CLUSTER_SLOTS,
+    Address,
+    Topology,
+    by_slot,
+    names_of,
+)
 from django_counter.exceptions import CounterError, CounterUnavailable
 
 ASKING = pack(("ASKING",))
@@ -51,10 +57,10 @@ class ClusterLane:
             found = self._exchange_all(node, group, deadline)
             replies.update(zip(group, found, strict=True))
         self._learn_after(replies, deadline)
-        return [
-            self._settle(route, replies[route], deadline) if isinstance(route, Route) else route
-            for route in routes
-        ]
+        answers: dict[Any, Any] = {
+            route: self._settle(route, replies[route], deadline) for route in in_turn(replies)
+        }
+        return [answers.get(route, route) for route in routes]
 
     def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See Lane.send_all(). Their calls know where they go."""
@@ -109,8 +115,8 @@ class ClusterLane:
         while True:
             route.go_on(error)
             sleep(route.tries.pause)
-            if monotonic() >= deadline:
-                fail(route.call, route.tries.lost or TimeoutError("no time is left"))
+            if monotonic() + route.tries.pause >= deadline:
+                fail_late(route.call, route.tries)
             try:
                 return self._exchange(route, deadline)
             except FAILURES as failure:
@@ -185,12 +191,10 @@ class AsyncClusterLane:
         for group, each in zip(groups.values(), found, strict=True):
             replies.update(zip(group, each, strict=True))
         await self._learn_after(replies, deadline)
-        return [
-            await self._settle(route, replies[route], deadline)
-            if isinstance(route, Route)
-            else route
-            for route in routes
-        ]
+        answers: dict[Any, Any] = {
+            route: await self._settle(route, replies[route], deadline) for route in in_turn(replies)
+        }
+        return [answers.get(route, route) for route in routes]
 
     async def send_all(self, bulk: Bulk[Answer]) -> list[Answer | CounterError]:
         """See ClusterLane.send_all()."""
@@ -243,8 +247,8 @@ class AsyncClusterLane:
         while True:
             route.go_on(error)
             await asyncio.sleep(route.tries.pause)
-            if asyncio.get_running_loop().time() >= deadline:
-                fail(route.call, route.tries.lost or TimeoutError("no time is left"))
+            if asyncio.get_running_loop().time() + route.tries.pause >= deadline:
+                fail_late(route.call, route.tries)
             try:
                 return await self._exchange(route, deadline)
             except FAILURES as failure:
@@ -316,6 +320,18 @@ def call_for_learning(replies: Mapping[Route, Reply | BaseException]) -> bool:
         if isinstance(reply, Exception) and route.doubt_node(reply):
             found = True  # and go on: others may doubt other nodes
     return found
+
+
+def in_turn(replies: Mapping[Route, Reply | BaseException]) -> list[Route]:
+    """Return the routes as they are settled: who waits for a slot that moves holds up few others.
+
+    Only a call of several keys may have to wait.
+    """
+
+    def may_wait(route: Route) -> bool:
+        return isinstance(replies[route], Exception) and len(names_of(route.call.command)) > 1
+
+    return sorted(replies, key=may_wait)
 
 
 def by_node(routes: Sequence[Route | CounterError]) -> dict[Address | None, list[Route]]:

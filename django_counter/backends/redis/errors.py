@@ -128,6 +128,7 @@ class Tries:
 
     reasons: set[str] = field(default_factory=set)  # why it was sent again
     lost: ReplyLost | None = None  # of a call that is sent until it is answered
+    torn: Exception | None = None  # what a cluster said that had some of the keys elsewhere
     pause: float = 0.0  # seconds to wait before the next
 
 
@@ -143,6 +144,11 @@ def fail(call: Call[Any], error: Exception) -> NoReturn:
         raise error.with_traceback(None)  # one that calls of a batch share, each adds its own
     meaning, words = _conclusion(error)
     raise meaning(f"{call.operation} of {call.key!r}: {words}") from _without_arguments(error)
+
+
+def fail_late(call: Call[Any], tries: Tries) -> NoReturn:
+    """Fail at the deadline, with what kept the call from being answered."""
+    fail(call, tries.lost or tries.torn or TimeoutError("no time is left"))
 
 
 def raise_if_of_handler(error: Exception) -> None:
@@ -174,8 +180,9 @@ _SOCKETS = {"socket", "ssl", "gevent", "eventlet"}  # whose Python sockets may r
 def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]:
     """Return what to send once more, or fail().
 
-    It is sent where the call changed nothing and may go well now, once for each of the reasons;
-    a call of which the server knows a repeat, from its first lost reply on, as long as it may.
+    It is sent where the call changed nothing and may go well now, once for each of the reasons, and
+    while a cluster moves its keys; a call of which the server knows a repeat, from its first lost
+    reply on, as long as it may.
     """
     raise_if_of_handler(error)
     reason = _reason_to_repeat(call, error)
@@ -184,6 +191,9 @@ def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]
         tries.pause = PAUSE
     elif call.once and isinstance(error, ReplyLost):
         tries.lost = error
+    elif _torn(error):
+        tries.pause = PAUSE if tries.torn else 0.0
+        tries.torn = error
     elif reason is None or reason in tries.reasons:
         fail(call, error)
     else:
@@ -212,6 +222,11 @@ def _reason_to_repeat(call: Call[Any], error: Exception) -> str | None:
     if replaced(error):
         return "replaced"
     return "reply lost" if call.safe and isinstance(error, ReplyLost) else None
+
+
+def _torn(error: Exception) -> bool:
+    """Say whether a node of a cluster has some of the keys of a call: their slot is on its way."""
+    return isinstance(error, driver.TryAgainError) or "TRYAGAIN " in str(error)
 
 
 class Redirection(NamedTuple):

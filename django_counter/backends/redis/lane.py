@@ -20,7 +20,7 @@ from django_counter.backends.redis.errors import (
     DRIVER_ERRORS,
     FAILURES,
     Tries,
-    fail,
+    fail_late,
     next_try,
     raise_if_of_handler,
     replaced,
@@ -153,8 +153,8 @@ class Lane:
         while True:
             call = next_try(call, error, tries)
             sleep(tries.pause)
-            if monotonic() >= deadline:
-                fail(call, tries.lost or TimeoutError("no time is left"))
+            if monotonic() + tries.pause >= deadline:  # its reply needs time, too
+                fail_late(call, tries)
             try:
                 return self.exchange(pack(call.command), deadline, wait=True)
             except FAILURES as failure:

@@ -51,6 +51,7 @@ class Route:
         node = self._topology.master(self.slot)
         if isinstance(error, ReplyLost) or not unreachable(error) or node in (None, self.node):
             self.call = next_try(self.call, error, self.tries)
+            self._redirections = 0
         self.node, self.asking = node, False
 
     def _follow(self, error: Exception) -> bool:

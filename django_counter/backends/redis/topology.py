@@ -72,7 +72,7 @@ def _address(node: Sequence[Reply], asked: Address) -> Address:
 
 def slot_of(call: Call[Any]) -> int:
     """Return the slot of all keys of a call; raise CounterConfigError where they have several."""
-    slots = {key_slot(name.encode()) for name in _names(call.command)}
+    slots = {key_slot(name.encode()) for name in names_of(call.command)}
     if len(slots) > 1:
         raise CounterConfigError(
             f"{call.operation} of {call.key!r}: in a cluster these keys must share a hash tag, "
@@ -89,7 +89,7 @@ def by_slot(prefix: str, keys: Iterable[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-def _names(command: Command) -> Sequence[str]:
+def names_of(command: Command) -> Sequence[str]:
     """Return the names of the keys in a command."""
     words = [str(word) for word in command]
     if words[0] in {"EVAL", "EVALSHA"}:
