@@ -58,6 +58,11 @@ class Cluster:
             if any(first <= slot <= last for first, last in self._slots(node))
         )
 
+    def replica_of(self, master: ServerProcess) -> ServerProcess:
+        """Return the node that follows another one."""
+        told = [(self._ask(node, "ROLE"), node) for node in self.nodes if node.process]
+        return next(node for role, node in told if role[0] == "slave" and role[2] == master.port)
+
     def move(self, slot: int, source: ServerProcess, target: ServerProcess) -> None:
         """Move a slot with its keys, as a resharding does."""
         with self.moving(slot, source, target):

@@ -15,6 +15,8 @@ from django_counter.backends.redis.checkup import (
     check_up,
     lacks_rights,
 )
+from django_counter.backends.redis.masters import Master, masters
+from django_counter.backends.redis.topology import Address
 from django_counter.base import Counter
 from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
 from django_counter.handler import counters, definition
@@ -37,7 +39,13 @@ def examine(alias: str) -> Iterator[Finding]:
     except CounterConfigError as error:
         yield Finding("connection", "problem", str(error), "Mend the settings.")
         return
+    found: list[Master] = []
     try:
+        found = _masters(alias)
+        gone = list(_gone(found, counter, alias))
+        yield from gone
+        if gone:
+            return
         yield from _connection(counter)
     except CounterUnavailable as error:
         yield Finding("connection", UNREACHABLE, str(error), "Is it running, and LOCATION right?")
@@ -47,7 +55,7 @@ def examine(alias: str) -> Iterator[Finding]:
         if not lacks_rights(error):
             return
     yield _rights(counter)
-    yield from _server(alias)
+    yield from _server(alias, [each.address for each in found if each.address])
     yield _endless_budgets(counter)
 
 
@@ -74,6 +82,23 @@ def _configuration(messages: list[CheckMessage], alias: str) -> Iterator[Finding
 
 def _status(message: CheckMessage) -> str:
     return "problem" if message.level > WARNING else "warning"
+
+
+def _masters(alias: str) -> list[Master]:
+    entry = definition(alias)
+    return masters(entry.options.get("cache", "default")) if entry.is_of(RedisCounter) else []
+
+
+def _gone(found: list[Master], counter: Counter, alias: str) -> Iterator[Finding]:
+    prefix = definition(alias).key_prefix
+    for master in found:
+        try:
+            if key := master.key(prefix):
+                counter.get(key)
+        except CounterUnavailable as error:
+            words = str(error).partition(": ")[2]
+            advice = "Start what is gone, see CLUSTER NODES, or give its slots to another node."
+            yield Finding("connection", UNREACHABLE, f"{master}: {words}", advice)
 
 
 def _connection(counter: Counter) -> Iterator[Finding]:
@@ -135,10 +160,10 @@ def _rights(counter: Counter) -> Finding:
     return Finding("rights", "problem", f"{', '.join(refused)}: {'; '.join(words)}", advice)
 
 
-def _server(alias: str) -> Iterator[Finding]:
+def _server(alias: str, nodes: list[Address]) -> Iterator[Finding]:
     entry = definition(alias)
     if entry.is_of(RedisCounter):
-        yield from check_up(entry.options.get("cache", "default"))
+        yield from check_up(entry.options.get("cache", "default"), nodes)
     else:
         for check in (*FROM_INFORMATION, *FROM_COMMANDS):
             yield Finding(check, "skipped", "not on a server of Redis")

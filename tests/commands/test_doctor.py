@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import redis
+from redis.crc import key_slot
 
 from django_counter import Counter, CounterUnavailable, counters
 from django_counter.backends.redis import RedisCounter, checkup
-from tests.clusters import Cluster
+from tests.clusters import FACTORY, Cluster
 from tests.commands.runs import Manage, Run, call
-from tests.contract.stores import cluster_cache, server_cache
-from tests.servers import ServerProcess, valkey_binary
+from tests.contract.stores import server_cache
+from tests.faults.watch import eventually
+from tests.servers import ServerProcess, free_port, valkey_binary
 
 MEMORY = "django_counter.backends.memory.MemoryCounter"
 CHECKS = [
@@ -379,13 +381,112 @@ def test_an_outage_after_the_connection_is_seen(
     assert found("rights")[1] == "multi_get: the server did not answer"
 
 
+def use_cluster(settings: Any, location: list[str], **options: str) -> None:
+    use(settings, "", CONNECTION_FACTORY=FACTORY, **options)
+    settings.CACHES["counters"]["LOCATION"] = location
+
+
+def of_connection() -> tuple[int, list[str]]:
+    """Return the exit code, and what is said of the connection, last of all."""
+    run = call("doctor", "--format", "json")
+    checks = [(each["check"], each["found"]) for each in json.loads(run.out)]
+    assert checks[-1][0] == "connection"
+    return run.code, [found for check, found in checks if check == "connection"]
+
+
 @pytest.mark.heavy
 def test_of_a_cluster_it_examines_each_primary(settings: Any, cluster: Cluster) -> None:
-    settings.CACHES = {"counters": cluster_cache(cluster)}
-    settings.COUNTERS = {"default": {"OPTIONS": {"cache": "counters"}}}
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    use_cluster(settings, [nowhere, *cluster.location])
     run = call("doctor", "--format", "json")
     found = [each["found"] for each in json.loads(run.out) if each["check"] == "eviction"]
     assert sorted(found) == sorted(
         f"127.0.0.1:{node.port}: noeviction" for node in cluster.masters()
     )
     counters["default"].close()
+
+
+@pytest.fixture(scope="module")
+def lame() -> Iterator[tuple[Cluster, int]]:
+    """A cluster whose first third of the slots is gone, and the port of what had them."""
+    with Cluster(valkey_binary(), node_timeout=1000) as cluster:
+        first = cluster.masters()[0]
+        cluster.replica_of(first).kill()
+        first.kill()
+        yield cluster, first.port
+
+
+def let_it_go_on(cluster: Cluster, without_a_part: bool) -> None:
+    """Let what is left of a cluster serve its slots, or none."""
+    left = [node for node in cluster.nodes if node.process]  # any may be a master by now
+    for node in left:
+        full = "no" if without_a_part else "yes"
+        node.command("CONFIG", "SET", "cluster-require-full-coverage", full)
+    assert eventually(lambda: {*map(cluster.is_well, left)} == {without_a_part})
+
+
+@pytest.mark.heavy
+def test_a_cluster_that_is_down_is_told_with_what_is_missing(
+    settings: Any, lame: tuple[Cluster, int]
+) -> None:
+    cluster, port = lame
+    let_it_go_on(cluster, without_a_part=False)
+    use_cluster(settings, cluster.location)
+    code, found = of_connection()
+    assert code == 5
+    assert len(found) == 3
+    gone = f"127.0.0.1:{port} with the slots 0-5460: the server cannot be reached"
+    assert [each for each in found if "the cluster is down" not in each] == [gone]
+
+
+@pytest.mark.heavy
+def test_of_a_cluster_that_goes_on_without_a_part_this_is_told(
+    settings: Any, lame: tuple[Cluster, int]
+) -> None:
+    cluster, port = lame
+    let_it_go_on(cluster, without_a_part=True)
+    use_cluster(settings, cluster.location)
+    gone = f"127.0.0.1:{port} with the slots 0-5460: the server cannot be reached"
+    assert of_connection() == (5, [gone])
+
+
+@pytest.fixture
+def node() -> Iterator[ServerProcess]:
+    """A cluster of one node, without slots yet."""
+    options = {"cluster_enabled": "yes", "cluster_port": str(free_port())}
+    with ServerProcess(valkey_binary(), cluster_require_full_coverage="no", **options) as node:
+        yield node
+
+
+def give(node: ServerProcess, *ranges: int) -> None:
+    """Give ranges of slots to a node, and wait until it serves them."""
+    node.command("CLUSTER", "ADDSLOTSRANGE", *ranges)
+    assert eventually(lambda: b"cluster_state:ok" in node.command("CLUSTER", "INFO"))
+
+
+def test_slots_that_no_node_has_are_named(settings: Any, node: ServerProcess) -> None:
+    give(node, 0, 99, 101, 16380)
+    use_cluster(settings, [node.url])
+    missing = "no node with the slots 100-100, 16381-16383: the cluster is down"
+    assert of_connection() == (5, [missing])
+
+
+def test_slots_that_the_prefix_keeps_all_counters_from_are_not_missed(
+    settings: Any, node: ServerProcess
+) -> None:
+    slot = key_slot(b"{shop}")
+    give(node, slot, slot)
+    use_cluster(settings, [node.url])
+    settings.COUNTERS["default"]["KEY_PREFIX"] = "{shop}"
+    assert call("doctor").code == 0
+
+
+def test_without_the_right_to_ask_for_the_slots_that_is_told(
+    settings: Any, node: ServerProcess
+) -> None:
+    give(node, 0, 16383)
+    node.command("ACL", "SETUSER", "app", "on", "nopass", "~*", "+@all", "-cluster|slots")
+    use_cluster(settings, [node.url.replace("//", "//app@")], PASSWORD="any")
+    run, each = findings()
+    assert run.code == 4
+    assert "ACL does not let" in each["connection"]["found"]

@@ -3,17 +3,19 @@
 Nothing is changed, and no error escapes: what the server does not tell is a finding too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, time
 from typing import Any, NamedTuple
 
 from django_redis import get_redis_connection
-from redis.cluster import RedisCluster
 from redis.exceptions import NoPermissionError, ResponseError
 
 from django_counter.backends.redis.counter import SCRIPTS
 from django_counter.backends.redis.errors import DRIVER_ERRORS
+from django_counter.backends.redis.masters import client_of
 from django_counter.backends.redis.scripts import script
+from django_counter.backends.redis.server import seeds_of
+from django_counter.backends.redis.topology import Address
 
 OLDEST = (6, 2)
 LITTLE = 0.1  # of maxmemory
@@ -34,15 +36,14 @@ def lacks_rights(error: Exception) -> bool:
     return isinstance(error.__cause__, NoPermissionError)
 
 
-def check_up(cache: str) -> Iterator[Finding]:
-    """Yield what is to be said of the server of an alias in CACHES."""
-    client = get_redis_connection(cache, write=True)
-    if not isinstance(client, RedisCluster):
-        yield from _check_up(client)
-        return
-    for node in client.get_primaries():  # type: ignore[no-untyped-call]  # redis-py has no types
-        for finding in _check_up(client.get_redis_connection(node)):
-            yield finding._replace(found=f"{node.name}: {finding.found}")
+def check_up(cache: str, nodes: Sequence[Address]) -> Iterator[Finding]:
+    """Yield what is to be said of the server of an alias in CACHES, or of nodes of its cluster."""
+    if not seeds_of(cache):
+        yield from _check_up(get_redis_connection(cache, write=True))
+    for node in nodes:
+        with client_of(cache, node) as client:
+            for finding in _check_up(client):
+                yield finding._replace(found=f"{node}: {finding.found}")
 
 
 def _check_up(client: Any) -> Iterator[Finding]:

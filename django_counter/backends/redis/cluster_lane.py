@@ -80,6 +80,11 @@ class ClusterLane:
             self._topology.doubt(master)
             raise
 
+    def slots(self) -> dict[Address | None, list[int]]:
+        """See Topology.slots(): as a node tells; raise a CounterError where none does."""
+        refuse_after(CLUSTER_SLOTS, self._learn(self._deadline()))
+        return self._topology.slots()
+
     def close(self) -> None:
         """See Lane.close()."""
         for lane in list(self._lanes.values()):

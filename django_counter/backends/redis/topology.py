@@ -15,6 +15,9 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 class Topology:
     """The nodes of a cluster as they were last told. All threads share one."""
@@ -32,6 +35,13 @@ class Topology:
     def masters(self) -> list[Address]:
         """Return all nodes that have slots."""
         return sorted({each for each in self._masters if each})
+
+    def slots(self) -> dict[Address | None, list[int]]:
+        """Return the slots of each master, and those that none has."""
+        slots: dict[Address | None, list[int]] = {}
+        for slot, master in enumerate(self._masters):
+            slots.setdefault(master, []).append(slot)
+        return slots
 
     def numbered(self, number: int) -> tuple[Address, int]:
         """Return one of the masters, and how many they are; raise CounterUnavailable without it."""

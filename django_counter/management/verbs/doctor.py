@@ -19,8 +19,9 @@ from django_counter.management.text import escaped
 
 HELP = "examine configuration, server and rights, and say what to do"
 NOTES = """
-The exit code is 4 where there is a problem, 5 where the server cannot be reached. Warnings leave it
-at 0. It writes one counter, doctor:RANDOM, and deletes it: it ends by itself in any case.
+The exit code is 4 where there is a problem, 5 where the server, or a part of a cluster, cannot be
+reached. Warnings leave it at 0. It writes one counter, doctor:RANDOM, and deletes it: it ends by
+itself in any case.
 """
 
 COLUMNS = tuple(map(Column, Finding._fields))
