@@ -3,7 +3,7 @@
 import pytest
 from redis import exceptions as driver
 
-from django_counter import CounterConfigError, CounterUnavailable
+from django_counter import CounterConfigError, CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis.call import Call, pack, packed_together, raw
 from django_counter.backends.redis.errors import ReplyLost, redirection, unreachable
 from django_counter.backends.redis.route import MAX_REDIRECTIONS, Route
@@ -153,6 +153,14 @@ class TestRoute:
         for _ in range(MAX_REDIRECTIONS):
             route.go_on(driver.MovedError(f"{route.slot} three:5"))
         with pytest.raises(CounterUnavailable, match="moving the key"):
+            route.go_on(driver.MovedError(f"{route.slot} three:5"))
+
+    def test_to_and_fro_says_nothing_of_a_try_that_was_lost(self, topology: Topology) -> None:
+        route = Route(get("key")._replace(safe=False, once=True), topology)
+        route.go_on(ReplyLost())
+        for _ in range(MAX_REDIRECTIONS):
+            route.go_on(driver.MovedError(f"{route.slot} three:5"))
+        with pytest.raises(CounterOutcomeUnknown):
             route.go_on(driver.MovedError(f"{route.slot} three:5"))
 
     def test_keys_torn_apart_are_asked_for_where_the_slot_is(self, topology: Topology) -> None:

@@ -60,7 +60,7 @@ class Route:
             return False
         self._redirections += 1
         if self._redirections > MAX_REDIRECTIONS:
-            fail(self.call, TryAgainError("redirected too often"))
+            fail(self.call, self.tries.lost or TryAgainError("redirected too often"))
         if self._redirections > 2:  # two nodes do not agree yet
             self.tries.pause = PAUSE
         self.node = Address(found.host or self.node.host, found.port)
