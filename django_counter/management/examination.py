@@ -9,8 +9,7 @@ from django.core.checks import WARNING, CheckMessage, Error, run_checks
 
 from django_counter.backends.redis import RedisCounter
 from django_counter.backends.redis.checkup import (
-    FROM_COMMANDS,
-    FROM_INFORMATION,
+    CHECKS,
     Finding,
     check_up,
     lacks_rights,
@@ -18,7 +17,12 @@ from django_counter.backends.redis.checkup import (
 from django_counter.backends.redis.masters import Master, masters
 from django_counter.backends.redis.topology import Address
 from django_counter.base import Counter
-from django_counter.exceptions import CounterConfigError, CounterError, CounterUnavailable
+from django_counter.exceptions import (
+    CounterConfigError,
+    CounterError,
+    CounterOutcomeUnknown,
+    CounterUnavailable,
+)
 from django_counter.handler import counters, definition
 from django_counter.ratelimit.limit import PREFIX
 from django_counter.values import Budget, Timer
@@ -154,6 +158,9 @@ def _rights(counter: Counter) -> Finding:
     words = sorted({str(error).partition(": ")[2] for error in refused.values()})
     if "set_if_not_exists" in refused:
         words.append(f"not tried: {', '.join(ENDLESS)}")
+    if {*map(type, refused.values())} == {CounterOutcomeUnknown}:
+        found = f"cannot tell, not confirmed were {', '.join(refused)}"
+        return Finding("rights", "warning", found, "See what is found of the server's replicas.")
     advice = "Mend what the server says."
     if any(isinstance(error, CounterConfigError) for error in refused.values()):
         advice = "Give the user the commands in docs/commands.md, for the keys of KEY_PREFIX."
@@ -163,9 +170,10 @@ def _rights(counter: Counter) -> Finding:
 def _server(alias: str, nodes: list[Address]) -> Iterator[Finding]:
     entry = definition(alias)
     if entry.is_of(RedisCounter):
-        yield from check_up(entry.options.get("cache", "default"), nodes)
+        options = entry.options
+        yield from check_up(options.get("cache", "default"), nodes, options.get("replicas", 0))
     else:
-        for check in (*FROM_INFORMATION, *FROM_COMMANDS):
+        for check in CHECKS:
             yield Finding(check, "skipped", "not on a server of Redis")
 
 

@@ -28,6 +28,7 @@ CHECKS = [
     "persistence",
     "eviction",
     "memory",
+    "replicas",
     "clock",
     "scripts",
     "ttl",
@@ -160,6 +161,25 @@ def test_without_an_aof_counters_may_be_lost(healthy: None, client: redis.Redis)
     client.config_set("appendonly", "no")
     status, words, _ = found("persistence")
     assert (status, "no AOF" in words) == ("warning", True)
+
+
+def test_too_few_replicas_are_a_problem(
+    healthy: None, server: ServerProcess, client: redis.Redis, settings: Any
+) -> None:
+    options = {"cache": "counters", "replicas": 1, "timeout": 0.1}
+    settings.COUNTERS = {"default": {"OPTIONS": options}}
+    _, each = findings()
+    assert each["replicas"]["status"] == "problem"
+    assert each["replicas"]["found"] == "0 connected, 1 must confirm a change"
+    assert each["rights"]["status"] == "warning"
+    assert each["rights"]["found"].startswith("cannot tell, not confirmed were set_if_not_exists")
+    with ServerProcess(valkey_binary()) as other, redis.Redis(port=other.port) as replica:
+        replica.replicaof("127.0.0.1", server.port)
+        eventually(lambda: client.wait(1, 100) == 1)
+        settings.COUNTERS = {"default": {"OPTIONS": options | {"timeout": 5}}}
+        _, each = findings()
+        assert each["replicas"]["found"] == "1 connected, 1 must confirm a change"
+        assert {each[name]["status"] for name in ("rights", "replicas")} == {"ok"}
 
 
 def test_a_replica_is_a_problem(healthy: None, client: redis.Redis) -> None:
@@ -430,12 +450,13 @@ def test_a_cluster_that_is_down_is_told_with_what_is_missing(
     settings: Any, lame: tuple[Cluster, int]
 ) -> None:
     cluster, port = lame
+    place = f"127.0.0.1:{port}"
     let_it_go_on(cluster, without_a_part=False)
     use_cluster(settings, cluster.location)
     code, found = of_connection()
     assert code == 5
     assert len(found) == 3
-    gone = f"127.0.0.1:{port} with the slots 0-5460: the server cannot be reached"
+    gone = f"{place} with the slots 0-5460: the server cannot be reached at {place}"
     assert [each for each in found if "the cluster is down" not in each] == [gone]
 
 
@@ -444,9 +465,10 @@ def test_of_a_cluster_that_goes_on_without_a_part_this_is_told(
     settings: Any, lame: tuple[Cluster, int]
 ) -> None:
     cluster, port = lame
+    place = f"127.0.0.1:{port}"
     let_it_go_on(cluster, without_a_part=True)
     use_cluster(settings, cluster.location)
-    gone = f"127.0.0.1:{port} with the slots 0-5460: the server cannot be reached"
+    gone = f"{place} with the slots 0-5460: the server cannot be reached at {place}"
     assert of_connection() == (5, [gone])
 
 

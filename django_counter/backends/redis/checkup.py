@@ -4,6 +4,7 @@ Nothing is changed, and no error escapes: what the server does not tell is a fin
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import monotonic, time
 from typing import Any, NamedTuple
 
@@ -36,25 +37,32 @@ def lacks_rights(error: Exception) -> bool:
     return isinstance(error.__cause__, NoPermissionError)
 
 
-def check_up(cache: str, nodes: Sequence[Address]) -> Iterator[Finding]:
-    """Yield what is to be said of the server of an alias in CACHES, or of nodes of its cluster."""
+def check_up(cache: str, nodes: Sequence[Address], replicas: int) -> Iterator[Finding]:
+    """Yield what is to be said of the server of an alias in CACHES, or of nodes of its cluster.
+
+    `replicas` is how many must confirm a change.
+    """
     if not seeds_of(cache):
-        yield from _check_up(get_redis_connection(cache, write=True))
+        yield from _check_up(get_redis_connection(cache, write=True), replicas)
     for node in nodes:
         with client_of(cache, node) as client:
-            for finding in _check_up(client):
+            for finding in _check_up(client, replicas):
                 yield finding._replace(found=f"{node}: {finding.found}")
 
 
-def _check_up(client: Any) -> Iterator[Finding]:
+def _check_up(client: Any, replicas: int) -> Iterator[Finding]:
     information: dict[str, Any] = {}
+    judged: dict[str, Callable[[dict[str, Any]], Answer]] = {
+        **FROM_INFORMATION,
+        "replicas": partial(_replicas, replicas),
+    }
     try:
         information = client.info()
     except DRIVER_ERRORS as error:
-        yield from (_untold(check, "INFO", error) for check in FROM_INFORMATION)
+        yield from (_untold(check, "INFO", error) for check in judged)
     else:
-        for check, ask in FROM_INFORMATION.items():
-            yield Finding(check, *ask(information))
+        for check, judge in judged.items():
+            yield Finding(check, *judge(information))
     for check, (command, examine) in FROM_COMMANDS.items():
         try:
             yield Finding(check, *examine(client))
@@ -132,6 +140,15 @@ def _memory(information: dict[str, Any]) -> Answer:
     return "ok", found
 
 
+def _replicas(needed: int, information: dict[str, Any]) -> Answer:
+    replicas = [each for name, each in information.items() if name.startswith("slave")]
+    there = sum(isinstance(each, dict) and each.get("state") == "online" for each in replicas)
+    found = f"{there} connected, {needed} must confirm a change"
+    if there < needed:
+        return "problem", found, "Start them: until then each change ends as CounterOutcomeUnknown."
+    return "ok", found
+
+
 def _megabytes(size: int) -> str:
     return f"{size / 1_048_576:.1f} MB"
 
@@ -163,3 +180,4 @@ FROM_COMMANDS: dict[str, tuple[str, Callable[[Any], Answer]]] = {
     "clock": ("TIME", _clock),
     "scripts": ("SCRIPT EXISTS", _scripts),
 }
+CHECKS = (*FROM_INFORMATION, "replicas", *FROM_COMMANDS)
