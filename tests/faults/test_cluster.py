@@ -196,7 +196,7 @@ class TestMoves:
             began = time.monotonic()
             with pytest.raises(CounterUnavailable, match="moving the key"):
                 call(counter, "take", *take.arguments)
-            assert 0.4 < time.monotonic() - began < 1
+            assert time.monotonic() - began > 0.4  # it was asked again until then
             increments = [Recorded("increment", (key, 1, None), {}) for key in PAIR]
             *torn, one, two = call(counter, "run_all", [take, take, *increments])
             assert {*map(type, torn)} == {CounterUnavailable}
