@@ -94,7 +94,7 @@ def _connects_late(each: Definition, backend: object) -> bool:
         return True
     try:
         import_string(factory)
-    except ImportError:
+    except (ImportError, TypeError, ValueError):
         return True  # it is never made, and the backend says why
     return False
 

@@ -27,10 +27,11 @@ class Clock:
         self.seconds += seconds
 
 
-class Decorator(TestContextDecorator):
+class _Override(TestContextDecorator):
     """A context manager, and with its parentheses a decorator of tests and of TestCase classes.
 
-    Each test of a class has its own, and what sets the class up has another one.
+    Each test of a class has its own, and what sets the class up has another one; there,
+    override_settings() of the same settings on the class goes before it.
     """
 
     def __init__(self, *, attr_name: str | None = None, kwarg_name: str | None = None) -> None:
@@ -38,17 +39,21 @@ class Decorator(TestContextDecorator):
 
     def decorate_class(self, cls: Any) -> Any:
         decorated: Any = super().decorate_class(cls)
-        set_up_class = decorated.setUpClass.__func__
+        own = vars(decorated).get("setUpClass")
 
         def setUpClass(cls: Any) -> None:
             cls.enterClassContext(type(self)())
-            set_up_class(cls)
+            inherited: Any = super(decorated, cls)
+            if own:
+                own.__func__(cls)
+            else:
+                inherited.setUpClass()
 
         decorated.setUpClass = classmethod(setUpClass)
         return decorated
 
 
-class override_counters(Decorator):
+class override_counters(_Override):
     """Keep all counters in memory, empty, on a clock of their own, without statistics.
 
     As a context manager it gives the Clock.
@@ -72,7 +77,7 @@ class override_counters(Decorator):
         self._settings.disable()
 
 
-class rate_limits_disabled(Decorator):
+class rate_limits_disabled(_Override):
     """Let every request pass, uncounted: RATE_LIMIT["ENABLED"] is off."""
 
     def enable(self) -> None:

@@ -117,6 +117,8 @@ def test_a_value_that_the_backend_refuses_is_an_error(backend: str, options: Any
         cache("redis://checks-3/1", SOCKET_CONNECT_TIMEOUT=-1),
         cache(f"redis://:{SECRET}@checks-4:port/1"),
         cache("redis://checks-6/1", CONNECTION_FACTORY="nowhere.Factory"),
+        cache("redis://checks-6b/1", CONNECTION_FACTORY=".Factory"),
+        cache("redis://checks-6c/1", CONNECTION_FACTORY="..a.Factory"),
         cache("redis://checks-7/1", CONNECTION_FACTORY=CLUSTER.replace("Connection", "")),
         cache("redis://checks-8/1", CONNECTION_POOL_CLASS="nowhere.Pool"),
         cache("redis://checks-9/1", PARSER_CLASS="redis.connection.Nothing"),

@@ -2,10 +2,12 @@
 
 import pytest
 from redis import exceptions as driver
+from redis.crc import key_slot
 
 from django_counter import CounterConfigError, CounterOutcomeUnknown, CounterUnavailable
 from django_counter.backends.redis.call import Call, pack, packed_together, raw
 from django_counter.backends.redis.errors import ReplyLost, redirection, unreachable
+from django_counter.backends.redis.masters import TRIED, Master
 from django_counter.backends.redis.route import MAX_REDIRECTIONS, Route
 from django_counter.backends.redis.scripts import script
 from django_counter.backends.redis.topology import Address, Topology, by_slot, slot_of
@@ -125,6 +127,17 @@ class TestRedirections:
     )
     def test_a_node_that_is_gone(self, error: Exception, expected: bool) -> None:
         assert unreachable(error) is expected
+
+
+class TestMasters:
+    def test_each_slot_has_a_key_whatever_the_prefix(self) -> None:
+        keys = (f"app:counter:doctor:{{{number}}}" for number in range(TRIED))
+        assert len({key_slot(key.encode()) for key in keys}) == 16384
+        key = Master(None, [3017]).key("app:counter")
+        assert key_slot(f"app:counter:{key}".encode()) == 3017
+
+    def test_a_prefix_with_a_hash_tag_keeps_all_keys_from_other_slots(self) -> None:
+        assert Master(None, [3017]).key("{shop}") is None
 
 
 class TestRoute:

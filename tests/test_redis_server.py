@@ -143,7 +143,13 @@ def test_a_client_without_a_pool_is_a_configuration_error(make_server: MakeServe
 
 
 @pytest.mark.parametrize(
-    "location", [f"http://:{SECRET}@h:6379/0", f"redis://:{SECRET}/1@h:6379/0", SECRET]
+    "location",
+    [
+        f"http://:{SECRET}@h:6379/0",
+        f"redis://:{SECRET}/1@h:6379/0",
+        SECRET,
+        *[f"redis://:12{mark}{SECRET}@h:6379/0" for mark in "/?#"],  # not localhost:12
+    ],
 )
 def test_a_location_that_is_no_url_is_not_shown(make_server: MakeServer, location: str) -> None:
     with pytest.raises(CounterConfigError, match="not a Redis URL") as caught:

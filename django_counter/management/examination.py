@@ -46,8 +46,10 @@ def examine(alias: str) -> Iterator[Finding]:
     found: list[Master] = []
     try:
         found = _masters(alias)
-        gone = list(_gone(found, counter, alias))
-        yield from gone
+        gone = False
+        for finding in _gone(found, counter, alias):
+            gone = True
+            yield finding
         if gone:
             return
         yield from _connection(counter)
@@ -90,7 +92,9 @@ def _status(message: CheckMessage) -> str:
 
 def _masters(alias: str) -> list[Master]:
     entry = definition(alias)
-    return masters(entry.options.get("cache", "default")) if entry.is_of(RedisCounter) else []
+    if not entry.is_of(RedisCounter):
+        return []
+    return masters(entry.options.get("cache", "default"), entry.options.get("timeout"))
 
 
 def _gone(found: list[Master], counter: Counter, alias: str) -> Iterator[Finding]:
@@ -155,12 +159,12 @@ def _rights(counter: Counter) -> Finding:
             refused[operation] = error
     if not refused:
         return Finding("rights", "ok", "every operation was tried, and is allowed")
-    words = sorted({str(error).partition(": ")[2] for error in refused.values()})
-    if "set_if_not_exists" in refused:
-        words.append(f"not tried: {', '.join(ENDLESS)}")
     if {*map(type, refused.values())} == {CounterOutcomeUnknown}:
         found = f"cannot tell, not confirmed were {', '.join(refused)}"
         return Finding("rights", "warning", found, "See what is found of the server's replicas.")
+    words = sorted({str(error).partition(": ")[2] for error in refused.values()})
+    if "set_if_not_exists" in refused:
+        words.append(f"not tried: {', '.join(ENDLESS)}")
     advice = "Mend what the server says."
     if any(isinstance(error, CounterConfigError) for error in refused.values()):
         advice = "Give the user the commands in docs/commands.md, for the keys of KEY_PREFIX."

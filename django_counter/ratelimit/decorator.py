@@ -145,12 +145,12 @@ def _checked_methods(methods: Collection[str]) -> frozenset[str]:
     """Return HTTP methods in capitals; refuse others, for which a view would never be limited."""
     if isinstance(methods, str):
         raise TypeError(f"methods must be several, such as [{methods!r}]")
-    checked = frozenset(method.upper() for method in methods)
+    checked = frozenset(str(method).upper() for method in methods)
     if not checked:
         raise ValueError("methods must name at least one, such as ['POST']")
     if unknown := checked - METHODS:
         good = ", ".join(map(repr, sorted(METHODS)))
-        raise ValueError(f"methods must be of {good}, not {', '.join(map(repr, unknown))}")
+        raise ValueError(f"methods must be of {good}, not {', '.join(map(repr, sorted(unknown)))}")
     return checked
 
 

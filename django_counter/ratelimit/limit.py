@@ -60,6 +60,8 @@ class RateLimit:
             raise ValueError("a rate limit needs a rate, such as '100/h'")
         if not isinstance(name, str):
             raise TypeError(f"name must be a str, not {name!r}")
+        if not isinstance(using, str):
+            raise TypeError(f"using must be a str, not {using!r}")
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name: 1 to 128 letters, digits, spaces and _.:/<>-")
         if algorithm not in ALGORITHMS:

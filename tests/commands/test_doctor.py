@@ -166,7 +166,7 @@ def test_without_an_aof_counters_may_be_lost(healthy: None, client: redis.Redis)
 def test_too_few_replicas_are_a_problem(
     healthy: None, server: ServerProcess, client: redis.Redis, settings: Any
 ) -> None:
-    options = {"cache": "counters", "replicas": 1, "timeout": 0.1}
+    options = {"cache": "counters", "replicas": 1, "timeout": 0.25}
     settings.COUNTERS = {"default": {"OPTIONS": options}}
     _, each = findings()
     assert each["replicas"]["status"] == "problem"

@@ -26,7 +26,7 @@ from django_counter.ratelimit import RateLimit
 from tests.clusters import FACTORY, Cluster
 from tests.faults.load import THREADS, Load
 from tests.faults.operations import ALL, CHANGING, Caller, Operation, make
-from tests.faults.watch import apatiently, eventually, patiently
+from tests.faults.watch import LIMIT_SECONDS, apatiently, eventually, patiently
 from tests.figures import sized
 from tests.servers import ServerProcess, free_port, valkey_binary
 
@@ -165,7 +165,8 @@ class TestMoves:
         self, make_counter: MakeCounter, cluster: Cluster, settings: Any
     ) -> None:
         cache = make_counter(cluster.location).alias
-        settings.COUNTERS = {"default": {"OPTIONS": {"cache": cache}, "KEY_PREFIX": cache}}
+        options = {"cache": cache, "timeout": LIMIT_SECONDS}
+        settings.COUNTERS = {"default": {"OPTIONS": options, "KEY_PREFIX": cache}}
         limit = RateLimit("10/h", "100/d", name="moving")
         assert limit.hit("ann").remaining == 9
         budgets = [f"{cache}:{entry.key}" for entry in counters["default"].scan()]

@@ -442,6 +442,7 @@ class TestArguments:
             (("5/h",), {"on_error": "ignore"}, ValueError, r"on_error must be one of \['allow'"),
             (("5/h",), {"methods": "POST"}, TypeError, r"such as \['POST'\]"),
             (("5/h",), {"methods": ["POST", "Pots"]}, ValueError, "'CONNECT'.* not 'POTS'"),
+            (("5/h",), {"methods": [None, "Z", "A"]}, ValueError, "not 'A', 'NONE', 'Z'"),
             (("5/h",), {"methods": []}, ValueError, "methods must name at least one"),
             (("5/h",), {"block": "no"}, TypeError, "block must be True or False, not 'no'"),
             (("5/h",), {"name": 5}, TypeError, "name must be a str, not 5"),

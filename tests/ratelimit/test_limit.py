@@ -46,10 +46,11 @@ class TestArguments:
         with pytest.raises(ValueError, match=re.escape(f"{name!r} is no name")):
             RateLimit("5/s", name=name)
 
-    @pytest.mark.parametrize("name", [None, 5, b"a"])
-    def test_a_name_is_a_str(self, name: Any) -> None:
-        with pytest.raises(TypeError, match="name must be a str"):
-            RateLimit("5/s", name=name)
+    @pytest.mark.parametrize("option", ["name", "using"])
+    @pytest.mark.parametrize("value", [None, 5, b"a"])
+    def test_a_name_and_an_alias_are_a_str(self, option: str, value: Any) -> None:
+        with pytest.raises(TypeError, match=f"{option} must be a str, not {value!r}"):
+            RateLimit("5/s", **{"name": "a", option: value})
 
     def test_a_name_is_needed(self) -> None:
         with pytest.raises(TypeError, match="name"):

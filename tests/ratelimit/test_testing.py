@@ -168,7 +168,19 @@ class TestOverrideCounters:
             def test(self) -> None:
                 assert counter.increment("a") == 1  # each test begins with nothing
 
-        class More(Tests):
+        set_up = []
+
+        class Other(SimpleTestCase):
+            @classmethod
+            def setUpClass(cls) -> None:
+                super().setUpClass()
+                set_up.append(cls)
+
+        @override_counters()
+        class Inherits(SimpleTestCase):
+            pass
+
+        class More(Tests, Inherits, Other):
             def test_again(self) -> None:
                 self.test()
 
@@ -176,6 +188,7 @@ class TestOverrideCounters:
             result = unittest.TestResult()
             unittest.defaultTestLoader.loadTestsFromTestCase(tests).run(result)
             assert result.wasSuccessful(), [*result.errors, *result.failures]
+        assert set_up == [More]
 
     def test_a_function_can_be_decorated(self) -> None:
         @override_counters()

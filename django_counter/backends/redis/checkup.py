@@ -44,6 +44,8 @@ def check_up(cache: str, nodes: Sequence[Address], replicas: int) -> Iterator[Fi
     """
     if not seeds_of(cache):
         yield from _check_up(get_redis_connection(cache, write=True), replicas)
+    elif not nodes:
+        yield from (Finding(check, "skipped", "the nodes are not known") for check in CHECKS)
     for node in nodes:
         with client_of(cache, node) as client:
             for finding in _check_up(client, replicas):

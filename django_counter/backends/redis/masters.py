@@ -13,7 +13,7 @@ from django_counter.backends.redis.lanes import lanes
 from django_counter.backends.redis.server import seeds_of
 from django_counter.backends.redis.topology import Address
 
-TRIED = 200_000  # keys, among which each slot has one
+TRIED = 110_000  # hash tags, among which each slot has one
 
 
 class Master(NamedTuple):
@@ -29,15 +29,15 @@ class Master(NamedTuple):
     def key(self, key_prefix: str) -> str | None:
         """Return a key in its slots, None where a hash tag in the prefix keeps all from them."""
         slots = {*self.slots}
-        keys = (f"doctor:{number}" for number in range(TRIED))
+        keys = (f"doctor:{{{number}}}" for number in range(TRIED))
         return next(
             (key for key in keys if key_slot(f"{key_prefix}:{key}".encode()) in slots), None
         )
 
 
-def masters(cache: str) -> list[Master]:
+def masters(cache: str, timeout: float | None) -> list[Master]:
     """Return the masters of a cluster, none for one server; raise a CounterError."""
-    lane, _ = lanes(cache, None)
+    lane, _ = lanes(cache, timeout)
     with closing(lane):
         slots = lane.slots() if isinstance(lane, ClusterLane) else {}
     return [Master(*each) for each in slots.items()]

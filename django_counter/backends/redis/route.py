@@ -61,8 +61,7 @@ class Route:
         self._redirections += 1
         if self._redirections > MAX_REDIRECTIONS:
             fail(self.call, self.tries.lost or TryAgainError("redirected too often"))
-        if self._redirections > 2:  # two nodes do not agree yet
-            self.tries.pause = PAUSE
+        self.tries.pause = PAUSE if self._redirections > 2 else 0.0  # two nodes do not agree yet
         self.node = Address(found.host or self.node.host, found.port)
         self.asking = found.asking
         if not self.asking:

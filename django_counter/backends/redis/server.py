@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis.asyncio.connection as driver_async
 import redis.connection as driver
@@ -196,6 +197,7 @@ def pool_of(cache: str) -> Any:
     """Return the connection pool of a cache, which holds how to connect to its server."""
     with _without_secrets(cache):
         client = get_redis_connection(cache, write=True)  # a replica's answers are old
+        _urls(cache)
     try:
         return client.connection_pool
     except AttributeError as error:
@@ -211,10 +213,25 @@ def seeds_of(cache: str) -> list[Any]:
         factory = getattr(getattr(caches[cache], "client", None), "connection_factory", None)
         if not isinstance(factory, ClusterConnectionFactory):
             return []
-        location = settings.CACHES[cache]["LOCATION"]
-        urls = location.split(",") if isinstance(location, str) else location
-        parameters = (factory.make_connection_params(url.strip()) for url in urls)
+        parameters = map(factory.make_connection_params, _urls(cache))
         return [factory.get_connection_pool(each) for each in parameters]
+
+
+def _urls(cache: str) -> list[str]:
+    """Return the URLs of a cache; raise ValueError for one whose password has a bare /, ? or #.
+
+    What stands before that would be taken for a host and a port, and be shown as such.
+    """
+    location = settings.CACHES[cache]["LOCATION"]
+    urls = [url.strip() for url in location.split(",")] if isinstance(location, str) else location
+    for url in urls:
+        parts = urlsplit(url)
+        behind = parts.path + parts.fragment
+        if "@" not in parts.netloc:
+            behind += parts.query
+        if "@" in behind and parts.scheme != "unix":
+            raise ValueError("a part of the password stands for the host")
+    return list(urls)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from django_counter.backends.redis.call import Call, Command, Reply, raw
 from django_counter.exceptions import CounterConfigError, CounterUnavailable
 
-CLUSTER_SLOTS = Call(("CLUSTER", "SLOTS"), "cluster slots", "", raw, safe=True)
+CLUSTER_SLOTS = Call(("CLUSTER", "SLOTS"), "slots", "the cluster", raw, safe=True)
 
 
 class Address(NamedTuple):

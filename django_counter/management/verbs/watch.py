@@ -66,7 +66,7 @@ def _pictures(
     console: Console, counter: Counter, prefix: str, interval: float, title: str
 ) -> Iterator[list[str]]:
     before: dict[str, int] | None = None
-    then = time.monotonic()
+    then = 0.0
     while True:
         clock = f"every {interval:g}s  {time.strftime('%H:%M:%S')}"
         try:
