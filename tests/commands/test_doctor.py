@@ -509,3 +509,4 @@ def test_without_the_right_to_ask_for_the_slots_that_is_told(
     run, each = findings()
     assert run.code == 4
     assert "ACL does not let" in each["connection"]["found"]
+    assert each["eviction"]["status"] == "skipped"
