@@ -427,13 +427,13 @@ def test_of_a_cluster_it_examines_each_primary(settings: Any, cluster: Cluster) 
 
 
 @pytest.fixture
-def lame() -> Iterator[tuple[Cluster, int]]:
-    """A cluster whose first third of the slots is gone, and the port of what had them."""
+def lame() -> Iterator[tuple[Cluster, str]]:
+    """A cluster whose first third of the slots is gone, and the address of what had them."""
     with Cluster(valkey_binary(), node_timeout=1000) as cluster:
         first = cluster.masters()[0]
         cluster.replica_of(first).kill()
         first.kill()
-        yield cluster, first.port
+        yield cluster, f"127.0.0.1:{first.port}"
 
 
 def left(cluster: Cluster) -> list[ServerProcess]:
@@ -442,10 +442,9 @@ def left(cluster: Cluster) -> list[ServerProcess]:
 
 @pytest.mark.heavy
 def test_a_cluster_that_is_down_is_told_with_what_is_missing(
-    settings: Any, lame: tuple[Cluster, int]
+    settings: Any, lame: tuple[Cluster, str]
 ) -> None:
-    cluster, port = lame
-    place = f"127.0.0.1:{port}"
+    cluster, place = lame
     assert eventually(lambda: not any(map(cluster.is_well, left(cluster))))
     use_cluster(settings, cluster.location)
     code, found = of_connection()
@@ -457,10 +456,9 @@ def test_a_cluster_that_is_down_is_told_with_what_is_missing(
 
 @pytest.mark.heavy
 def test_of_a_cluster_that_goes_on_without_a_part_this_is_told(
-    settings: Any, lame: tuple[Cluster, int]
+    settings: Any, lame: tuple[Cluster, str]
 ) -> None:
-    cluster, port = lame
-    place = f"127.0.0.1:{port}"
+    cluster, place = lame
     for node in left(cluster):
         node.command("CONFIG", "SET", "cluster-require-full-coverage", "no")
     assert eventually(lambda: all(map(cluster.is_well, left(cluster))))
