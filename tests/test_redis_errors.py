@@ -238,6 +238,7 @@ def test_a_call_is_repeated_while_a_cluster_moves_its_keys() -> None:
         assert next_try(CHANGE, torn, tries) == CHANGE
         pauses.append(tries.pause)
     assert pauses == [0, PAUSE, PAUSE, PAUSE]
+    assert tries.spare > 0
     with pytest.raises(CounterUnavailable, match="moving the key") as caught:
         fail_late(CHANGE, tries)
     assert caught.value.__cause__ is torn

@@ -107,7 +107,7 @@ class AsyncLane:
             while True:
                 call = next_try(call, error, tries)
                 await asyncio.sleep(tries.pause)
-                if asyncio.get_running_loop().time() + tries.pause >= deadline:
+                if asyncio.get_running_loop().time() >= deadline:
                     fail_late(call, tries)
                 try:
                     return await pipeline.ask(pack(call.command), deadline)

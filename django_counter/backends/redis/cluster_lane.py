@@ -120,7 +120,7 @@ class ClusterLane:
         while True:
             route.go_on(error)
             sleep(route.tries.pause)
-            if monotonic() + route.tries.pause >= deadline:
+            if monotonic() + route.tries.spare >= deadline:
                 fail_late(route.call, route.tries)
             try:
                 return self._exchange(route, deadline)
@@ -252,7 +252,7 @@ class AsyncClusterLane:
         while True:
             route.go_on(error)
             await asyncio.sleep(route.tries.pause)
-            if asyncio.get_running_loop().time() + route.tries.pause >= deadline:
+            if asyncio.get_running_loop().time() + route.tries.spare >= deadline:
                 fail_late(route.call, route.tries)
             try:
                 return await self._exchange(route, deadline)

@@ -35,6 +35,7 @@ class SentinelRefusal(driver.AuthenticationError):
 FAILURES = (ReplyLost, CounterConfigError, *DRIVER_ERRORS)
 
 PAUSE = 0.01  # seconds between the later tries of a call that is sent until it is answered
+SPARE = 0.05  # seconds that the reply to a call may take, which was refused so far
 
 
 def reply_lost(cause: BaseException) -> ReplyLost:
@@ -130,6 +131,7 @@ class Tries:
     lost: ReplyLost | None = None  # of a call that is sent until it is answered
     torn: Exception | None = None  # what a cluster said that had some of the keys elsewhere
     pause: float = 0.0  # seconds to wait before the next
+    spare: float = 0.0  # seconds that must be left for its reply
 
 
 def fail(call: Call[Any], error: Exception) -> NoReturn:
@@ -193,6 +195,7 @@ def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]
         tries.lost = error
     elif _torn(error):
         tries.pause = PAUSE if tries.torn else 0.0
+        tries.spare = SPARE  # without a reply it would become unknown
         tries.torn = error
     elif reason is None or reason in tries.reasons:
         fail(call, error)

@@ -153,7 +153,7 @@ class Lane:
         while True:
             call = next_try(call, error, tries)
             sleep(tries.pause)
-            if monotonic() + tries.pause >= deadline:  # its reply needs time, too
+            if monotonic() >= deadline:
                 fail_late(call, tries)
             try:
                 return self.exchange(pack(call.command), deadline, wait=True)
