@@ -175,7 +175,7 @@ def test_too_few_replicas_are_a_problem(
     assert each["rights"]["found"].startswith("cannot tell, not confirmed were set_if_not_exists")
     with ServerProcess(valkey_binary()) as other, redis.Redis(port=other.port) as replica:
         replica.replicaof("127.0.0.1", server.port)
-        eventually(lambda: client.wait(1, 100) == 1)
+        assert eventually(lambda: client.wait(1, 100) == 1)
         settings.COUNTERS = {"default": {"OPTIONS": options | {"timeout": 5}}}
         _, each = findings()
         assert each["replicas"]["found"] == "1 connected, 1 must confirm a change"
@@ -437,6 +437,7 @@ def lame() -> Iterator[tuple[Cluster, str]]:
 
 
 def left(cluster: Cluster) -> list[ServerProcess]:
+    """Return the nodes that still run."""
     return [node for node in cluster.nodes if node.process]
 
 

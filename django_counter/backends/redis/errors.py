@@ -131,7 +131,11 @@ class Tries:
     lost: ReplyLost | None = None  # of a call that is sent until it is answered
     torn: Exception | None = None  # what a cluster said that had some of the keys elsewhere
     pause: float = 0.0  # seconds to wait before the next
-    spare: float = 0.0  # seconds that must be left for its reply
+
+    @property
+    def spare(self) -> float:
+        """The seconds that must be left for the reply to the next: without, it would be unknown."""
+        return SPARE if self.torn else 0.0
 
 
 def fail(call: Call[Any], error: Exception) -> NoReturn:
@@ -195,7 +199,6 @@ def next_try(call: Call[Answer], error: Exception, tries: Tries) -> Call[Answer]
         tries.lost = error
     elif _torn(error):
         tries.pause = PAUSE if tries.torn else 0.0
-        tries.spare = SPARE  # without a reply it would become unknown
         tries.torn = error
     elif reason is None or reason in tries.reasons:
         fail(call, error)
